@@ -1,0 +1,259 @@
+//! Sending, receiving and reserving as operations that can wait together with others.
+//!
+//! Always: an operation that did not win has given its value back to its owner.
+//! Each: `Idle -> Published -> Won | Withdrawn`, and the outcome is taken once.
+
+use super::core::{Core, Given, Taken};
+use super::ends::{Receiver, Sender};
+use super::held::Permit;
+use super::queue::{ReceiveOffer, SendOffer};
+use crate::error::{Halt, SendError};
+use crate::kernel::operation::Arm;
+use crate::kernel::running;
+use crate::kernel::task::Doing;
+use crate::kernel::trace::Direction;
+use crate::kernel::wait::Wait;
+use crate::operation::Operation;
+use std::fmt;
+use std::panic::Location;
+
+/// The operation made by [`Receiver::receiving`].
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Receiving<'a, T: 'static> {
+    from: &'a Receiver<T>,
+    outcome: Option<Result<T, Halt>>,
+}
+
+impl<'a, T> Receiving<'a, T> {
+    pub(super) fn new(from: &'a Receiver<T>) -> Receiving<'a, T> {
+        Receiving { from, outcome: None }
+    }
+
+    pub(super) fn into_result(self) -> Result<T, Halt> {
+        self.outcome.expect("a receive that happened has an outcome")
+    }
+}
+
+impl<T> Arm for Receiving<'_, T> {
+    fn attempt(&mut self, at: &'static Location<'static>) -> bool {
+        self.from.core.trace(Direction::Receive);
+        loop {
+            self.outcome = match self.from.core.take(at) {
+                Taken::Value(value) => Some(Ok(value)),
+                Taken::Closed => Some(Err(Halt::Closed)),
+                Taken::Again => continue,
+                Taken::Nobody => None,
+            };
+            return self.outcome.is_some();
+        }
+    }
+
+    fn publish(&mut self, wait: &Wait, branch: u32) {
+        let core = &*self.from.core;
+        core.note_holder(Direction::Receive, self.from.slot, &wait.task);
+        let offer = ReceiveOffer { wait: wait.clone(), branch, hold: false };
+        core.queue.borrow_mut().push_receiver(offer);
+    }
+
+    fn withdraw(&mut self, wait: &Wait, _: u32) {
+        self.from.core.queue.borrow_mut().withdraw_receiver(wait);
+    }
+
+    fn complete(&mut self, _: u32, closed: bool, _: &'static Location<'static>) -> bool {
+        self.outcome = if closed {
+            Some(Err(Halt::Closed))
+        } else {
+            running::current().and_then(|me| self.from.core.take_handed(&me)).map(Ok)
+        };
+        self.outcome.is_some()
+    }
+
+    fn halt(&mut self, why: Halt) {
+        self.outcome = Some(Err(why));
+    }
+
+    fn doing(&self) -> Doing {
+        Doing::Receiving(self.from.core.id)
+    }
+}
+
+impl<T> Operation for Receiving<'_, T> {
+    type Output = Result<T, Halt>;
+
+    fn take(&mut self) -> Result<T, Halt> {
+        self.outcome.take().expect("the outcome of an operation is taken once, after it happened")
+    }
+}
+
+/// The operation made by [`Sender::sending`]. If it loses, the value stays in it.
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Sending<'a, T: 'static> {
+    to: &'a Sender<T>,
+    value: Option<T>,
+    outcome: Option<Result<(), Halt>>,
+}
+
+impl<'a, T> Sending<'a, T> {
+    pub(super) fn new(to: &'a Sender<T>, value: T) -> Sending<'a, T> {
+        Sending { to, value: Some(value), outcome: None }
+    }
+
+    /// Gives the value up that was not sent.
+    ///
+    /// # Panics
+    /// If it was sent.
+    pub fn into_value(self) -> T {
+        self.value.expect("the value has been sent")
+    }
+
+    pub(super) fn into_result(mut self) -> Result<(), SendError<T>> {
+        self.take()
+    }
+
+    fn core(&self) -> &Core<T> {
+        &self.to.core
+    }
+}
+
+impl<T> Arm for Sending<'_, T> {
+    fn attempt(&mut self, at: &'static Location<'static>) -> bool {
+        self.core().trace(Direction::Send);
+        let Some(value) = self.value.take() else { return false };
+        match self.core().give(value) {
+            Given::Done => self.outcome = Some(Ok(())),
+            Given::Held(receiver) => {
+                self.core().await_acceptance(&receiver, at);
+                self.outcome = Some(Ok(()));
+            }
+            Given::Closed(value) => {
+                self.value = Some(value);
+                self.outcome = Some(Err(Halt::Closed));
+            }
+            Given::Nobody(value) => self.value = Some(value),
+        }
+        self.outcome.is_some()
+    }
+
+    fn publish(&mut self, wait: &Wait, branch: u32) {
+        self.core().note_holder(Direction::Send, self.to.slot, &wait.task);
+        let offer = SendOffer { wait: wait.clone(), branch, value: self.value.take() };
+        self.to.core.queue.borrow_mut().push_sender(offer);
+    }
+
+    fn withdraw(&mut self, wait: &Wait, branch: u32) {
+        if self.value.is_none() {
+            self.value = self.to.core.queue.borrow_mut().take_back(&wait.task, branch);
+        }
+    }
+
+    fn complete(&mut self, branch: u32, closed: bool, _: &'static Location<'static>) -> bool {
+        if closed {
+            self.outcome = Some(Err(Halt::Closed));
+            if let Some(me) = running::current() {
+                self.value = self.to.core.queue.borrow_mut().take_back(&me, branch);
+            }
+        } else {
+            self.outcome = Some(Ok(()));
+        }
+        true
+    }
+
+    fn halt(&mut self, why: Halt) {
+        self.outcome = Some(Err(why));
+    }
+
+    fn doing(&self) -> Doing {
+        Doing::Sending(self.core().id)
+    }
+}
+
+impl<T> Operation for Sending<'_, T> {
+    type Output = Result<(), SendError<T>>;
+
+    fn take(&mut self) -> Result<(), SendError<T>> {
+        let outcome = self.outcome.take();
+        match outcome.expect("the outcome of an operation is taken once, after it happened") {
+            Ok(()) => Ok(()),
+            Err(why) => {
+                let value = self.value.take();
+                Err(SendError { value: value.expect("what was not sent is still here"), why })
+            }
+        }
+    }
+}
+
+/// The operation made by [`Sender::reserving`].
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Reserving<'a, T: 'static> {
+    to: &'a Sender<T>,
+    outcome: Option<Result<Permit<'a, T>, Halt>>,
+}
+
+impl<'a, T> Reserving<'a, T> {
+    pub(super) fn new(to: &'a Sender<T>) -> Reserving<'a, T> {
+        Reserving { to, outcome: None }
+    }
+}
+
+impl<T> Arm for Reserving<'_, T> {
+    fn attempt(&mut self, _: &'static Location<'static>) -> bool {
+        let core = &self.to.core;
+        core.trace(Direction::Send);
+        if let Some(receiver) = core.reserve() {
+            self.outcome = Some(Ok(Permit::new(core, receiver)));
+        } else if core.no_receiver.get() {
+            self.outcome = Some(Err(Halt::Closed));
+        }
+        self.outcome.is_some()
+    }
+
+    fn publish(&mut self, wait: &Wait, branch: u32) {
+        let core = &*self.to.core;
+        core.note_holder(Direction::Send, self.to.slot, &wait.task);
+        let offer = SendOffer { wait: wait.clone(), branch, value: None };
+        core.queue.borrow_mut().push_sender(offer);
+    }
+
+    fn withdraw(&mut self, wait: &Wait, branch: u32) {
+        drop(self.to.core.queue.borrow_mut().take_back(&wait.task, branch));
+    }
+
+    fn complete(&mut self, _: u32, closed: bool, _: &'static Location<'static>) -> bool {
+        let core = &self.to.core;
+        self.outcome = if closed {
+            Some(Err(Halt::Closed))
+        } else {
+            let owed = running::current().and_then(|me| core.queue.borrow_mut().take_owed(&me));
+            owed.map(|receiver| Ok(Permit::new(core, receiver)))
+        };
+        self.outcome.is_some()
+    }
+
+    fn halt(&mut self, why: Halt) {
+        self.outcome = Some(Err(why));
+    }
+
+    fn doing(&self) -> Doing {
+        Doing::Sending(self.to.core.id)
+    }
+}
+
+impl<'a, T> Operation for Reserving<'a, T> {
+    type Output = Result<Permit<'a, T>, Halt>;
+
+    fn take(&mut self) -> Result<Permit<'a, T>, Halt> {
+        self.outcome.take().expect("the outcome of an operation is taken once, after it happened")
+    }
+}
+
+macro_rules! debug_arm {
+    ($($arm:ident $text:literal),*) => {$(
+        impl<T> fmt::Debug for $arm<'_, T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct($text).field("happened", &self.outcome.is_some()).finish()
+            }
+        }
+    )*};
+}
+
+debug_arm!(Receiving "Receiving", Sending "Sending", Reserving "Reserving");

@@ -1,0 +1,143 @@
+//! Meetings in two steps: receiving with the sender kept waiting, and reserving a receiver.
+//!
+//! Always: the partner of a guard waits, committed, until the guard is used or dropped.
+//! Held: `Holding -> Accepted`. Permit: `Granted -> Used | Returned`.
+
+use super::core::{Core, Taken};
+use super::ends::Receiver;
+use super::queue::{Partner, ReceiveOffer};
+use crate::error::Halt;
+use crate::kernel::running;
+use crate::kernel::task::Doing;
+use crate::kernel::trace::Direction;
+use crate::kernel::wait::{self, Wait};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+use std::rc::Rc;
+
+/// A received value whose sender still waits.
+///
+/// The sender goes on when this is [accepted](Held::accept) or dropped.
+#[must_use = "dropping the guard releases the sender and drops the value"]
+pub struct Held<T> {
+    value: Option<T>,
+    sender: Option<Partner>,
+}
+
+impl<T> Held<T> {
+    /// Releases the sender and gives the value out.
+    pub fn accept(mut self) -> T {
+        self.release();
+        self.value.take().expect("a held value is there until it is accepted")
+    }
+
+    fn release(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            sender.release();
+        }
+    }
+}
+
+impl<T> Deref for Held<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("a held value is there until it is accepted")
+    }
+}
+
+impl<T> DerefMut for Held<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.value.as_mut().expect("a held value is there until it is accepted")
+    }
+}
+
+impl<T> Drop for Held<T> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Held<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Held").field(&self.value).finish()
+    }
+}
+
+/// [`Receiver::recv_held`].
+pub(super) fn receive<T>(
+    receiver: &Receiver<T>,
+    at: &'static Location<'static>,
+) -> Result<Held<T>, Halt> {
+    let core = &*receiver.core;
+    loop {
+        running::gate(true)?;
+        core.trace(Direction::Receive);
+        match core.take_holding(at) {
+            Taken::Value((value, sender)) => return Ok(Held { value: Some(value), sender }),
+            Taken::Closed => return Err(Halt::Closed),
+            Taken::Again => continue,
+            Taken::Nobody => {}
+        }
+        let task = running::waiter()?;
+        core.note_holder(Direction::Receive, receiver.slot, &task);
+        let offer = ReceiveOffer { wait: Wait::open(task.clone()), branch: 0, hold: true };
+        core.queue.borrow_mut().receivers.push_back(offer);
+        match running::park(&task, Doing::Receiving(core.id), at) {
+            0 => {
+                let mut queue = core.queue.borrow_mut();
+                let (value, sender) = (queue.take_handed(&task), queue.take_held(&task));
+                drop(queue);
+                if value.is_some() {
+                    return Ok(Held { value, sender });
+                }
+            }
+            wait::CLOSED => return Err(Halt::Closed),
+            outcome => {
+                core.queue.borrow_mut().forget_receiver(&task);
+                if let Some(why) = running::halt_of(&task, outcome) {
+                    return Err(why);
+                }
+            }
+        }
+    }
+}
+
+/// A receiver that waits for the value its holder is about to make.
+///
+/// Dropping it unused lets the receiver wait as before, behind those who came since.
+#[must_use = "dropping the permit sends nothing"]
+pub struct Permit<'a, T: 'static> {
+    core: &'a Rc<Core<T>>,
+    receiver: Option<Partner>,
+}
+
+impl<'a, T: 'static> Permit<'a, T> {
+    pub(super) fn new(core: &'a Rc<Core<T>>, receiver: Partner) -> Permit<'a, T> {
+        Permit { core, receiver: Some(receiver) }
+    }
+
+    /// Gives the receiver its value.
+    ///
+    /// Waits only if the receiver [holds](Receiver::recv_held) its senders.
+    #[track_caller]
+    pub fn send(mut self, value: T) {
+        let Some(receiver) = self.receiver.take() else { return };
+        self.core.give_granted(receiver, value, Location::caller());
+    }
+}
+
+impl<T: 'static> Drop for Permit<'_, T> {
+    fn drop(&mut self) {
+        if let Some(receiver) = self.receiver.take() {
+            receiver.retry();
+        }
+    }
+}
+
+impl<T: 'static> fmt::Debug for Permit<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("channel", &self.core.id.0).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,135 @@
+//! Rendezvous channels: a send and a receive complete together, or not at all.
+//!
+//! Always: a value moves once, waiters are served first come first served, and an end is closed
+//! exactly when its last handle is dropped. Layout: `queue` (who waits), `core` (how two meet),
+//! `ends` ([`Sender`] and [`Receiver`]), `arms` (the operations that select and combinators use),
+//! `held` (receiving with the sender kept waiting, and reserving), `standing` (the arms of a reused
+//! select).
+//!
+//! # Who runs next
+//!
+//! When an operation meets a partner that waits already, neither has to wait; which of the two
+//! goes on is the channel's [preference](Builder::prefer) (Stackless: `channel.preference`):
+//!
+//! | operation | partner waits? | [`Prefer::Neither`] (default) | [`Prefer::Receiver`] | [`Prefer::Sender`] |
+//! |---|---|---|---|---|
+//! | send | yes | sender goes on, receiver is appended to the ready queue | receiver runs now, sender is appended | sender goes on, receiver is appended |
+//! | receive | yes | receiver goes on, sender is appended | receiver goes on, sender is appended | sender runs now, receiver is appended |
+//! | either | no | caller waits, next in the ready queue runs | same | same |
+//! | either, [`yield_always`](Builder::yield_always) | yes | partner is appended, then the caller; next in the queue runs | same | same |
+//!
+//! `Neither` costs the fewest switches. Stackless's default is `Receiver`.
+
+mod arms;
+mod core;
+mod ends;
+mod held;
+mod queue;
+mod standing;
+
+use self::core::Core;
+pub use arms::{Receiving, Reserving, Sending};
+pub use ends::{IntoIter, Iter, Receiver, Sender};
+pub use held::{Held, Permit};
+pub(crate) use queue::Standing;
+pub(crate) use standing::{Grant, SelectEnd};
+
+use std::panic::Location;
+use std::rc::Rc;
+
+/// A value that cannot exist: `Receiver<Never>` tells only that its senders have gone.
+///
+/// ```
+/// use tasklets::{Halt, Never, channel, run, spawn};
+/// run(|| {
+///     let (alive, gone) = channel::<Never>();
+///     let waiter = spawn(move || gone.recv());
+///     drop(alive); // a broadcast to everybody who waits
+///     assert_eq!(waiter.join().unwrap(), Err(Halt::Closed));
+/// });
+/// ```
+pub type Never = std::convert::Infallible;
+
+/// Which of the two runs on when an operation meets a partner that waits: see the
+/// [table](crate::channel#who-runs-next).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Prefer {
+    /// The one whose operation completed the meeting goes on. The fewest switches.
+    #[default]
+    Neither,
+    /// The receiver: Stackless's -1, its default.
+    Receiver,
+    /// The sender: Stackless's +1.
+    Sender,
+}
+
+/// Makes a rendezvous channel.
+///
+/// Both ends can be cloned; neither is `Send`. It can be made outside of a run, and used in one.
+///
+/// ```
+/// use tasklets::{channel, run, spawn};
+/// let sum = run(|| {
+///     let (tx, rx) = channel();
+///     spawn(move || tx.send_all(1..=3));
+///     rx.into_iter().sum::<i32>()
+/// });
+/// assert_eq!(sum, 6);
+/// ```
+#[track_caller]
+#[doc(alias("chan", "make", "bounded", "sync_channel", "rendezvous"))]
+pub fn channel<T: 'static>() -> (Sender<T>, Receiver<T>) {
+    Builder::new().channel()
+}
+
+/// Makes channels that differ from the default.
+///
+/// ```
+/// use tasklets::{Prefer, channel};
+/// let (tx, _rx) = channel::Builder::new().name("jobs").prefer(Prefer::Receiver).channel::<u8>();
+/// assert_eq!(tx.name().as_deref(), Some("jobs"));
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder makes nothing until `channel` is called"]
+pub struct Builder {
+    name: Option<Rc<str>>,
+    prefer: Prefer,
+    yields: bool,
+}
+
+impl Builder {
+    /// Starts from the defaults of [`channel`].
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// Names the channel in reports.
+    pub fn name(mut self, name: impl Into<Rc<str>>) -> Builder {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Says who runs on when two meet.
+    #[doc(alias = "preference")]
+    pub fn prefer(mut self, prefer: Prefer) -> Builder {
+        self.prefer = prefer;
+        self
+    }
+
+    /// Makes every operation that completes give way too, whatever the preference.
+    #[doc(alias = "schedule_all")]
+    pub fn yield_always(mut self, yields: bool) -> Builder {
+        self.yields = yields;
+        self
+    }
+
+    /// Makes the channel.
+    #[track_caller]
+    pub fn channel<T: 'static>(self) -> (Sender<T>, Receiver<T>) {
+        let core = Core::new(Location::caller());
+        *core.name.borrow_mut() = self.name;
+        core.prefer.set(self.prefer);
+        core.yields.set(self.yields);
+        (Sender::first(core.clone()), Receiver::first(core))
+    }
+}

@@ -1,0 +1,243 @@
+//! The state of a channel: who waits on either end, and values under way to a tasklet.
+//!
+//! Always: while a sender and a receiver of two different tasklets wait in plain operations, they
+//! do not wait at the same time; a value is in exactly one place (its sender, an offer, `handed`,
+//! `returned` or its receiver). Offers whose wait has been settled are dropped when they come up,
+//! or when they are more than half of a queue.
+//! Offer: `Open -> Taken` by a partner, `Open -> Withdrawn` by its own tasklet.
+
+use crate::kernel::task::Task;
+use crate::kernel::wait::{self, Wait};
+use smallvec::SmallVec;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// A tasklet that waits, as a key: valid while it waits.
+pub(super) fn key(task: &Rc<Task>) -> usize {
+    Rc::as_ptr(task).addr()
+}
+
+/// Somebody would send.
+pub(super) struct SendOffer<T> {
+    pub(super) wait: Wait,
+    pub(super) branch: u32,
+    /// `None`: the value will be made when a receiver is certain (a reservation).
+    pub(super) value: Option<T>,
+}
+
+/// Somebody would receive.
+pub(super) struct ReceiveOffer {
+    pub(super) wait: Wait,
+    pub(super) branch: u32,
+    /// The sender is to wait until the value is accepted.
+    pub(super) hold: bool,
+}
+
+/// A tasklet whose part in a meeting has been decided but not completed.
+pub struct Partner {
+    pub(super) task: Rc<Task>,
+    /// Its open wait; `None` if that has been decided already.
+    pub(super) wait: Option<Wait>,
+    /// It wants the other one to wait until it accepts the value.
+    pub(super) hold: bool,
+}
+
+impl Partner {
+    /// Lets it go on with the operation done.
+    pub(super) fn release(self) {
+        match self.wait {
+            Some(wait) => drop(wait.settle(0)),
+            None => wait::make_ready(self.task),
+        }
+    }
+
+    /// Lets it go on as if the meeting had never begun.
+    pub(super) fn retry(self) {
+        match self.wait {
+            Some(wait) => drop(wait.settle(wait::RETRY)),
+            None => {
+                wait::overrule(&self.task, wait::RETRY);
+                wait::make_ready(self.task);
+            }
+        }
+    }
+}
+
+/// A reused select that is registered with the channel for good.
+pub trait Standing {
+    /// A sender has come or gone: look at this arm again.
+    fn heat(&self, arm: u32);
+    /// The select's open wait, if it waits at present.
+    fn waiting(&self) -> Option<Wait>;
+}
+
+pub(super) struct Queue<T> {
+    pub(super) senders: VecDeque<SendOffer<T>>,
+    pub(super) receivers: VecDeque<ReceiveOffer>,
+    /// Values delivered to tasklets that have not run since.
+    pub(super) handed: VecDeque<(usize, T)>,
+    /// Values of senders that were stopped, not picked up yet.
+    pub(super) returned: Vec<(usize, u32, T)>,
+    /// Senders that wait until the value they gave to the tasklet of this key is accepted.
+    pub(super) held: SmallVec<[(usize, Partner); 0]>,
+    /// Receivers that the reservation of the tasklet of this key has been granted.
+    pub(super) owed: SmallVec<[(usize, Partner); 0]>,
+    /// Reused selects with a receiving arm on this channel.
+    pub(super) standing: SmallVec<[(Rc<dyn Standing>, u32); 0]>,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Queue<T> {
+        Queue {
+            senders: VecDeque::new(),
+            receivers: VecDeque::new(),
+            handed: VecDeque::new(),
+            returned: Vec::new(),
+            held: SmallVec::new(),
+            owed: SmallVec::new(),
+            standing: SmallVec::new(),
+        }
+    }
+}
+
+impl<T> Queue<T> {
+    /// Takes the receiver that has waited longest.
+    #[inline]
+    pub(super) fn take_receiver(&mut self) -> Option<ReceiveOffer> {
+        while let Some(offer) = self.receivers.front() {
+            if offer.wait.is_open() {
+                break;
+            }
+            self.receivers.pop_front();
+        }
+        if self.standing.is_empty() {
+            return self.receivers.pop_front();
+        }
+        self.take_standing()
+    }
+
+    /// [`take_receiver`](Self::take_receiver) where reused selects wait too.
+    fn take_standing(&mut self) -> Option<ReceiveOffer> {
+        let waiting = self.standing.iter().filter_map(|(select, arm)| {
+            select.waiting().map(|wait| ReceiveOffer { wait, branch: *arm, hold: false })
+        });
+        let first = waiting.min_by_key(|it| it.wait.task.arrived.get());
+        match (first, self.receivers.front()) {
+            (Some(select), Some(plain))
+                if select.wait.task.arrived.get() > plain.wait.task.arrived.get() =>
+            {
+                self.receivers.pop_front()
+            }
+            (None, _) => self.receivers.pop_front(),
+            (first, _) => first,
+        }
+    }
+
+    /// Whether a receiver waits.
+    pub(super) fn has_receiver(&self) -> bool {
+        self.receivers.iter().any(|it| it.wait.is_open())
+            || self.standing.iter().any(|(it, _)| it.waiting().is_some())
+    }
+
+    /// Takes the sender that has waited longest; reservations only if `reserved`.
+    #[inline]
+    pub(super) fn take_sender(&mut self, reserved: bool) -> Option<SendOffer<T>> {
+        let mut skipped = 0;
+        while let Some(offer) = self.senders.get(skipped) {
+            if offer.wait.is_open() {
+                if offer.value.is_some() || reserved {
+                    return self.senders.remove(skipped);
+                }
+                skipped += 1;
+            } else {
+                let stale = self.senders.remove(skipped);
+                stale.into_iter().for_each(|it| self.keep(it));
+            }
+        }
+        None
+    }
+
+    /// Keeps the value of a stopped sender until it comes for it.
+    fn keep(&mut self, stale: SendOffer<T>) {
+        if let Some(value) = stale.value {
+            self.returned.push((key(&stale.wait.task), stale.branch, value));
+        }
+    }
+
+    /// Adds a sender that will wait; reused selects hear of it.
+    #[inline]
+    pub(super) fn push_sender(&mut self, offer: SendOffer<T>) {
+        self.senders.push_back(offer);
+        self.heat();
+    }
+
+    /// Tells reused selects that this channel has changed.
+    #[inline]
+    pub(super) fn heat(&self) {
+        self.standing.iter().for_each(|(select, arm)| select.heat(*arm));
+    }
+
+    /// Takes back what `task` offered to send as `branch` and nobody took.
+    pub(super) fn take_back(&mut self, task: &Rc<Task>, branch: u32) -> Option<T> {
+        let mine = |it: &SendOffer<T>| it.branch == branch && it.wait.same_tasklet(task);
+        // Most often it is the last: look from there.
+        if let Some(index) = self.senders.iter().rposition(mine) {
+            return self.senders.remove(index)?.value;
+        }
+        let kept = |(owner, at, _): &(usize, u32, T)| *owner == key(task) && *at == branch;
+        let index = self.returned.iter().position(kept)?;
+        Some(self.returned.swap_remove(index).2)
+    }
+
+    /// Adds a receiver that will wait together with other operations.
+    pub(super) fn push_receiver(&mut self, offer: ReceiveOffer) {
+        // What selects left behind goes before it can pile up.
+        while self.receivers.front().is_some_and(|it| !it.wait.is_open()) {
+            self.receivers.pop_front();
+        }
+        self.receivers.push_back(offer);
+    }
+
+    /// Removes the stale offer of a receiver that was stopped.
+    pub(super) fn forget_receiver(&mut self, task: &Rc<Task>) {
+        self.receivers.retain(|it| !it.wait.same_tasklet(task));
+    }
+
+    /// Withdraws what `task` offered to receive; others' stale offers may go with it.
+    pub(super) fn withdraw_receiver(&mut self, wait: &Wait) {
+        let mine = |it: Option<&ReceiveOffer>| it.is_some_and(|it| it.wait.is_same(wait));
+        if mine(self.receivers.back()) {
+            self.receivers.pop_back();
+        } else if mine(self.receivers.front()) {
+            self.receivers.pop_front();
+        } else {
+            self.receivers.retain(|it| !it.wait.is_same(wait) && it.wait.is_open());
+        }
+    }
+
+    /// What has been delivered to `task`.
+    #[inline]
+    pub(super) fn take_handed(&mut self, task: &Rc<Task>) -> Option<T> {
+        let key = key(task);
+        if self.handed.front().is_some_and(|(owner, _)| *owner == key) {
+            return self.handed.pop_front().map(|(_, value)| value);
+        }
+        let index = self.handed.iter().position(|(owner, _)| *owner == key)?;
+        self.handed.remove(index).map(|(_, value)| value)
+    }
+
+    /// The sender that waits for `task` to accept what it has received.
+    pub(super) fn take_held(&mut self, task: &Rc<Task>) -> Option<Partner> {
+        take_keyed(&mut self.held, key(task))
+    }
+
+    /// The receiver that a reservation of `task` has been granted.
+    pub(super) fn take_owed(&mut self, task: &Rc<Task>) -> Option<Partner> {
+        take_keyed(&mut self.owed, key(task))
+    }
+}
+
+fn take_keyed(list: &mut SmallVec<[(usize, Partner); 0]>, key: usize) -> Option<Partner> {
+    let index = list.iter().position(|(owner, _)| *owner == key)?;
+    Some(list.remove(index).1)
+}

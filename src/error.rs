@@ -1,0 +1,186 @@
+//! Why an operation ended without its effect, and what was lent to it.
+//!
+//! Always: an error gives back what the caller lent; `Debug` and `Display` ask nothing of `T`.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// Why an operation ended without meeting a partner.
+///
+/// Converts to [`io::Error`] with a kind that no loop of std retries.
+///
+/// ```
+/// use tasklets::{Halt, channel};
+/// let (tx, rx) = channel::<u8>();
+/// drop(tx);
+/// assert_eq!(rx.recv(), Err(Halt::Closed));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Halt {
+    /// Every handle of the other end is gone.
+    Closed,
+    /// This tasklet has been cancelled.
+    Cancelled,
+    /// A deadline that this tasklet is under has passed.
+    TimedOut,
+    /// The operation would have had to wait where waiting is not possible: under a
+    /// [`block_trap`](crate::block_trap), in a destructor that runs because of a panic, or outside
+    /// any run.
+    CannotWait,
+    /// Somebody injected an error ([`Tasklet::inject`](crate::Tasklet::inject)); it is in
+    /// [`take_injected`](crate::take_injected).
+    Injected,
+}
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Halt::Closed => "the other end of the channel is gone",
+            Halt::Cancelled => "the tasklet has been cancelled",
+            Halt::TimedOut => "the deadline has passed",
+            Halt::CannotWait => "the operation would have to wait where waiting is not possible",
+            Halt::Injected => "an error was injected into the tasklet",
+        })
+    }
+}
+
+impl Error for Halt {}
+
+impl From<Halt> for io::Error {
+    fn from(why: Halt) -> io::Error {
+        let kind = match why {
+            Halt::Closed => io::ErrorKind::BrokenPipe,
+            Halt::Cancelled => io::ErrorKind::ConnectionAborted,
+            Halt::TimedOut => io::ErrorKind::TimedOut,
+            Halt::CannotWait => io::ErrorKind::Unsupported,
+            Halt::Injected => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, why)
+    }
+}
+
+/// A value that could not be sent, and why.
+///
+/// ```
+/// use tasklets::{Halt, SendError, channel};
+/// let (tx, rx) = channel();
+/// drop(rx);
+/// assert_eq!(tx.send("back"), Err(SendError { value: "back", why: Halt::Closed }));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SendError<T> {
+    /// What was not sent.
+    pub value: T,
+    /// Why it was not.
+    pub why: Halt,
+}
+
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendError").field("why", &self.why).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the value was not sent: {}", self.why)
+    }
+}
+
+impl<T> Error for SendError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.why)
+    }
+}
+
+impl<T> From<SendError<T>> for Halt {
+    fn from(error: SendError<T>) -> Halt {
+        error.why
+    }
+}
+
+impl<T> From<SendError<T>> for io::Error {
+    fn from(error: SendError<T>) -> io::Error {
+        error.why.into()
+    }
+}
+
+/// Why a join gave no value.
+pub enum JoinError {
+    /// The tasklet panicked; this is what it panicked with.
+    Panicked(Box<dyn Any + Send + 'static>),
+    /// The tasklet was cancelled before it began, or was unwound because it went on after it
+    /// had been cancelled.
+    Cancelled,
+    /// The tasklet that joins was stopped from waiting; the other one goes on.
+    Halted(Halt),
+}
+
+impl JoinError {
+    /// The message of a panic made with a string, as std's panic hook prints it.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            JoinError::Panicked(payload) => Some(panic_message(&**payload)),
+            JoinError::Cancelled | JoinError::Halted(_) => None,
+        }
+    }
+
+    /// Panics with the payload of a panicked tasklet; otherwise panics with this error's text.
+    pub fn resume(self) -> ! {
+        match self {
+            JoinError::Panicked(payload) => std::panic::resume_unwind(payload),
+            JoinError::Cancelled | JoinError::Halted(_) => panic!("{self}"),
+        }
+    }
+}
+
+/// The text of a panic's payload.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text
+    } else {
+        "a value that is not a string"
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinError::Panicked(_) => f.debug_tuple("Panicked").field(&self.message()).finish(),
+            JoinError::Cancelled => f.write_str("Cancelled"),
+            JoinError::Halted(why) => f.debug_tuple("Halted").field(why).finish(),
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinError::Panicked(payload) => {
+                write!(f, "the tasklet panicked: {}", panic_message(&**payload))
+            }
+            JoinError::Cancelled => f.write_str("the tasklet was cancelled"),
+            JoinError::Halted(why) => write!(f, "the join was stopped: {why}"),
+        }
+    }
+}
+
+impl Error for JoinError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            JoinError::Halted(why) => Some(why),
+            JoinError::Panicked(_) | JoinError::Cancelled => None,
+        }
+    }
+}
+
+impl From<Halt> for JoinError {
+    fn from(why: Halt) -> JoinError {
+        JoinError::Halted(why)
+    }
+}

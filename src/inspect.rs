@@ -1,0 +1,391 @@
+//! Who waits for what, now: the same facts on demand, in the stuck report and after a run.
+//!
+//! Always: asking changes nothing but the caller's time, and runs no code of the user.
+
+use crate::kernel::name::TaskletId;
+use crate::kernel::running;
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::task::{ChannelFacts, Doing, Task, flag};
+use crate::kernel::trace::{ChannelId, Direction};
+use crate::tasklet::{State, TaskletRef};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A picture of a run at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Every tasklet that has not ended, in the order of spawning.
+    pub tasklets: Vec<TaskletInfo>,
+    /// Every channel that was made in the run or that a tasklet of it has waited on.
+    pub channels: Vec<ChannelInfo>,
+    /// How many tasklets are in which state.
+    pub counts: Counts,
+}
+
+/// How many tasklets are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The one that runs, and those that will when their turn comes.
+    pub runnable: usize,
+    /// Waiting for another tasklet.
+    pub blocked: usize,
+    /// Waiting for a time.
+    pub sleeping: usize,
+    /// Waiting for a call on another OS thread.
+    pub calling: usize,
+    /// Taken out of the ready queue.
+    pub paused: usize,
+}
+
+/// One tasklet.
+#[derive(Clone, Debug)]
+pub struct TaskletInfo {
+    /// Its id.
+    pub id: TaskletId,
+    /// Its place in the tree of spawns.
+    pub path: String,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Where it was spawned.
+    pub spawned_at: &'static Location<'static>,
+    /// What it is about.
+    pub state: State,
+    /// Whether it has been cancelled.
+    pub cancelled: bool,
+    /// Whether it is a daemon.
+    pub daemon: bool,
+    /// What it waits for.
+    pub waiting: Option<Waiting>,
+}
+
+/// What a tasklet waits for.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// The operations, one of which will end the wait.
+    pub operations: Vec<Pending>,
+    /// Where the operation is in the source.
+    pub at: &'static Location<'static>,
+    /// For how long, as exact as the scheduler's last look at the clock.
+    pub since: Duration,
+}
+
+/// One thing a tasklet waits for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Pending {
+    /// A partner on a channel.
+    Channel {
+        /// Which.
+        channel: ChannelId,
+        /// Its name.
+        name: Option<String>,
+        /// Where it was made.
+        made_at: &'static Location<'static>,
+        /// What it would do.
+        direction: Direction,
+        /// Tasklets known to hold the other end: each made, cloned or last waited with a handle of
+        /// it. A handle that was moved and not used since is counted for its maker.
+        held_by: Vec<TaskletId>,
+    },
+    /// The value, or the acceptance, of a partner that has met it already.
+    Partner(ChannelId),
+    /// The end of a tasklet.
+    Tasklet(TaskletId),
+    /// A time, so long after the start of the run.
+    Time(Duration),
+    /// A call on another OS thread.
+    Call,
+    /// The end of so many tasklets of a scope.
+    Scope(u32),
+    /// To be put back into the ready queue.
+    Insertion,
+    /// Other arms of a select: timers, joins.
+    Others(u32),
+}
+
+/// One channel.
+#[derive(Clone, Debug)]
+pub struct ChannelInfo {
+    /// Its id.
+    pub id: ChannelId,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Where it was made.
+    pub made_at: &'static Location<'static>,
+    /// Who waits to send, first come first.
+    pub senders_waiting: Vec<TaskletId>,
+    /// Who waits to receive, first come first.
+    pub receivers_waiting: Vec<TaskletId>,
+    /// Living handles of the sending end.
+    pub sender_handles: usize,
+    /// Living handles of the receiving end.
+    pub receiver_handles: usize,
+}
+
+/// A picture of the run this is called in.
+///
+/// `None` outside of a run. Takes time in proportion to the tasklets and channels there are.
+///
+/// ```
+/// use tasklets::{Never, State, channel, run, snapshot, spawn, yield_now};
+/// run(|| {
+///     let (_tx, rx) = channel::<Never>();
+///     let reader = spawn(move || rx.recv());
+///     yield_now();
+///     let now = snapshot().unwrap();
+///     assert_eq!((now.counts.runnable, now.counts.blocked), (1, 1));
+///     assert_eq!(now.tasklets[1].state, State::Waiting);
+///     println!("{now}");
+///     reader.cancel();
+/// });
+/// ```
+#[doc(alias("print_run_info", "getruncount", "threads", "dump"))]
+pub fn snapshot() -> Option<Snapshot> {
+    Scheduler::active().map(|it| Snapshot::of(&it))
+}
+
+impl Snapshot {
+    pub(crate) fn of(scheduler: &Scheduler) -> Snapshot {
+        let facts = scheduler.home.channels.list();
+        let tasks = scheduler.tasks();
+        let mut counts = Counts::default();
+        let tasklets = tasks.iter().map(|it| TaskletInfo::of(it, &facts, &mut counts)).collect();
+        Snapshot { tasklets, channels: facts.iter().map(ChannelInfo::of).collect(), counts }
+    }
+
+    /// The tasklet with this id.
+    pub fn tasklet(&self, id: TaskletId) -> Option<&TaskletInfo> {
+        self.tasklets.iter().find(|it| it.id == id)
+    }
+
+    /// Tasklets each of which waits only for the next, and the last for the first.
+    pub fn cycle(&self) -> Vec<TaskletId> {
+        let awaited = |info: &TaskletInfo| match info.waiting.as_ref()?.operations.as_slice() {
+            [Pending::Channel { held_by, .. }] => {
+                let mut others = held_by.iter().filter(|it| self.tasklet(**it).is_some());
+                others.find(|it| **it != info.id || held_by.len() == 1).copied()
+            }
+            [Pending::Tasklet(id)] => Some(*id),
+            _ => None,
+        };
+        let next: BTreeMap<_, _> =
+            self.tasklets.iter().filter_map(|it| Some((it.id, awaited(it)?))).collect();
+        for start in next.keys() {
+            let mut seen = vec![*start];
+            while let Some(id) = next.get(seen.last().expect("it has its start")) {
+                if let Some(place) = seen.iter().position(|it| it == id) {
+                    return seen.split_off(place);
+                }
+                seen.push(*id);
+            }
+        }
+        Vec::new()
+    }
+
+    fn label(&self, id: TaskletId) -> String {
+        self.tasklet(id).map_or_else(|| format!("{id} (ended)"), TaskletInfo::label)
+    }
+
+    /// Writes a tasklet's lines of a report.
+    pub(crate) fn describe(&self, info: &TaskletInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  {}, spawned at {}", info.label(), info.spawned_at)?;
+        let Some(waiting) = &info.waiting else { return writeln!(f, ": {:?}", info.state) };
+        let what: Vec<_> = waiting.operations.iter().map(|it| self.phrase(it)).collect();
+        writeln!(f)?;
+        let (what, at, since) = (what.join(" or "), waiting.at, waiting.since);
+        writeln!(f, "      waits to {what} at {at}, for {since:?}")?;
+        for operation in &waiting.operations {
+            if let Pending::Channel { held_by, direction, .. } = operation {
+                let end = match direction {
+                    Direction::Send => "receiving",
+                    Direction::Receive => "sending",
+                };
+                let holders: Vec<_> = held_by.iter().map(|it| self.label(*it)).collect();
+                match holders.as_slice() {
+                    [] => writeln!(f, "      nobody known holds the {end} end")?,
+                    _ => writeln!(f, "      the {end} end is held by {}", holders.join(", "))?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn phrase(&self, operation: &Pending) -> String {
+        match operation {
+            Pending::Channel { channel, name, made_at, direction, .. } => {
+                let verb = match direction {
+                    Direction::Send => "send on",
+                    Direction::Receive => "receive from",
+                };
+                match name {
+                    Some(name) => format!("{verb} channel `{name}` (made at {made_at})"),
+                    None => format!("{verb} {channel} (made at {made_at})"),
+                }
+            }
+            Pending::Partner(channel) => format!("be completed by its partner on {channel}"),
+            Pending::Tasklet(id) => format!("join {}", self.label(*id)),
+            Pending::Time(at) => format!("wake {at:?} after the start"),
+            Pending::Call => "get the result of a blocking call".into(),
+            Pending::Scope(count) => format!("leave a scope with {count} tasklets"),
+            Pending::Insertion => "be inserted into the ready queue".into(),
+            Pending::Others(count) => format!("see one of {count} other operations happen"),
+        }
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { runnable, blocked, sleeping, calling, paused } = self.counts;
+        writeln!(
+            f,
+            "{} tasklets: {runnable} runnable, {blocked} blocked, {sleeping} sleeping, {calling} \
+             calling, {paused} paused",
+            self.tasklets.len()
+        )?;
+        self.tasklets.iter().try_for_each(|it| self.describe(it, f))
+    }
+}
+
+impl TaskletInfo {
+    pub(crate) fn of(
+        task: &Rc<Task>,
+        channels: &[ChannelFacts],
+        counts: &mut Counts,
+    ) -> TaskletInfo {
+        let state = TaskletRef { task: task.clone() }.state();
+        let count = match (state, task.doing.get()) {
+            (State::Ready | State::Running | State::Finished, _) => &mut counts.runnable,
+            (State::Paused, _) => &mut counts.paused,
+            (State::Waiting, Doing::Sleeping(_)) => &mut counts.sleeping,
+            (State::Waiting, Doing::Calling) => &mut counts.calling,
+            (State::Waiting, _) => &mut counts.blocked,
+        };
+        *count += 1;
+        TaskletInfo {
+            id: task.id(),
+            path: task.who.path_text(),
+            name: task.who.name.as_deref().map(str::to_owned),
+            spawned_at: task.who.spawned_at,
+            state,
+            cancelled: task.has(flag::CANCELLED),
+            daemon: task.has(flag::DAEMON),
+            waiting: Waiting::of(task, state, channels),
+        }
+    }
+
+    /// Its name and path.
+    pub fn label(&self) -> String {
+        match &self.name {
+            Some(name) => format!("`{name}` ({})", self.path),
+            None => self.path.clone(),
+        }
+    }
+}
+
+impl Waiting {
+    fn of(task: &Task, state: State, channels: &[ChannelFacts]) -> Option<Waiting> {
+        if !matches!(state, State::Waiting | State::Paused) {
+            return None;
+        }
+        let id = task.id();
+        let mut operations: Vec<_> = channels.iter().flat_map(|it| offers(it, id)).collect();
+        match task.doing.get() {
+            Doing::Nothing | Doing::Sending(_) | Doing::Receiving(_) => {}
+            Doing::Selecting(width) => {
+                let others = width.saturating_sub(operations.len() as u32);
+                if others > 0 {
+                    operations.push(Pending::Others(others));
+                }
+            }
+            Doing::Meeting(channel) => operations.push(Pending::Partner(channel)),
+            Doing::Joining(other) => operations.push(Pending::Tasklet(other)),
+            Doing::Sleeping(at) => operations.push(Pending::Time(Duration::from_nanos(at))),
+            Doing::Calling => operations.push(Pending::Call),
+            Doing::ScopeEnd(count) => operations.push(Pending::Scope(count)),
+            Doing::Paused => operations.push(Pending::Insertion),
+        }
+        let now = task.home.clock.now();
+        Some(Waiting {
+            operations,
+            at: task.at.get()?,
+            since: Duration::from_nanos(now.saturating_sub(task.since.get())),
+        })
+    }
+}
+
+/// What `id` offers on a channel.
+fn offers(channel: &ChannelFacts, id: TaskletId) -> impl Iterator<Item = Pending> {
+    let pending = |direction: Direction, holders: &[Option<TaskletId>]| {
+        let mut held_by: Vec<_> = holders.iter().flatten().copied().collect();
+        held_by.sort();
+        held_by.dedup();
+        Pending::Channel {
+            channel: channel.id,
+            name: channel.name.as_deref().map(str::to_owned),
+            made_at: channel.made_at,
+            direction,
+            held_by,
+        }
+    };
+    let sends = channel.senders_waiting.contains(&id);
+    let receives = channel.receivers_waiting.contains(&id);
+    let send = sends.then(|| pending(Direction::Send, &channel.receiver_holders));
+    send.into_iter().chain(receives.then(|| pending(Direction::Receive, &channel.sender_holders)))
+}
+
+impl ChannelInfo {
+    fn of(facts: &ChannelFacts) -> ChannelInfo {
+        ChannelInfo {
+            id: facts.id,
+            name: facts.name.as_deref().map(str::to_owned),
+            made_at: facts.made_at,
+            senders_waiting: facts.senders_waiting.clone(),
+            receivers_waiting: facts.receivers_waiting.clone(),
+            sender_handles: facts.sender_holders.len(),
+            receiver_handles: facts.receiver_holders.len(),
+        }
+    }
+}
+
+/// The report of a run that is stuck: nothing can run, and nothing outside can change that.
+#[derive(Clone, Debug)]
+pub struct StuckReport {
+    /// The run at that moment.
+    pub snapshot: Snapshot,
+    /// Tasklets each of which waits for the next, and the last for the first; empty if there is no
+    /// such cycle, or it cannot be known.
+    pub cycle: Vec<TaskletId>,
+}
+
+impl StuckReport {
+    pub(crate) fn of(scheduler: &Scheduler) -> StuckReport {
+        debug_assert!(running::current().is_none(), "a run is stuck only while nobody runs");
+        let snapshot = Snapshot::of(scheduler);
+        StuckReport { cycle: snapshot.cycle(), snapshot }
+    }
+}
+
+impl fmt::Display for StuckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tasklets = &self.snapshot.tasklets;
+        writeln!(
+            f,
+            "stuck: none of {} tasklets can run, and nothing can wake one",
+            tasklets.len()
+        )?;
+        if let Some(first) = self.cycle.first() {
+            write!(f, "  cycle: ")?;
+            for id in &self.cycle {
+                write!(f, "{} waits for ", self.snapshot.label(*id))?;
+            }
+            writeln!(f, "{}", self.snapshot.label(*first))?;
+        }
+        // Those in the cycle first.
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            tasklets.iter().partition(|it| self.cycle.contains(&it.id));
+        inside.iter().chain(&outside).try_for_each(|it| self.snapshot.describe(it, f))
+    }
+}

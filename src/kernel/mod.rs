@@ -1,0 +1,24 @@
+//! The kernel: runs tasklets and knows waits, but no channel and no socket.
+//!
+//! Reading order, each file using only those before it: `choice` (the one place where runs
+//! differ), `clock`, `name`, `stack` (all the `unsafe`), `trace`; `task` and `wait` (a tasklet's
+//! control block and its one wait), `stacks`; `timer`, `poller`, `running` (what runs on this OS
+//! thread); `scheduler`; `operation`.
+//!
+//! Deliberately absent: any word about channels (they are operations like others), any global
+//! state beyond what describes the machine, and preemption.
+
+mod baton;
+pub(crate) mod choice;
+pub(crate) mod clock;
+pub(crate) mod name;
+pub(crate) mod operation;
+pub(crate) mod poller;
+pub(crate) mod running;
+pub(crate) mod scheduler;
+pub(crate) mod stack;
+pub(crate) mod stacks;
+pub(crate) mod task;
+pub(crate) mod timer;
+pub(crate) mod trace;
+pub(crate) mod wait;

@@ -1,0 +1,558 @@
+//! Runs ready tasklets one at a time until none is left or none can run.
+//!
+//! Always: nothing of it is borrowed while a tasklet, a hook or a destructor of the user runs; a
+//! tasklet is in the ready queue at most once; an idle scheduler sleeps in the poller.
+
+use super::clock::{NEVER, Nanos};
+use super::name::{Identity, TaskletId};
+use super::poller::{Inbox, Message, Poller};
+use super::running;
+use super::stack::{self, Stack, Turn};
+use super::stacks::{self, Stacks};
+use super::task::{Failure, Home, Task, flag};
+use super::timer::{Alarm, Due, Timers};
+use super::trace::Event;
+use super::wait::{self, Wait};
+use crate::error::Halt;
+use slab::Slab;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Switches between two looks at the clock, the timers and the outside.
+const ATTEND_EVERY: u64 = 128;
+
+thread_local! {
+    /// The scheduler that is active on this OS thread.
+    static ACTIVE: RefCell<Option<Rc<Scheduler>>> = const { RefCell::new(None) };
+}
+
+/// How far to go.
+pub(crate) struct Limit<'a> {
+    /// Stop when this tasklet has ended.
+    pub(crate) until_ended: Option<&'a Task>,
+    /// Stop after so many switches.
+    pub(crate) switches: u64,
+    /// Stop at this time.
+    pub(crate) at: Nanos,
+    /// Whether to sleep until something happens when nothing can run.
+    pub(crate) sleep: bool,
+    /// Whether to stop at a panic that nobody can join.
+    pub(crate) until_failed: bool,
+}
+
+/// Why [`Scheduler::drive`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ran {
+    /// The tasklet waited for has ended.
+    Ended,
+    /// The number of switches or the time is used up.
+    Limit,
+    /// Nothing is ready, but something outside or a timer may still make it so.
+    Idle,
+    /// Nothing is ready and nothing can change that.
+    Stuck,
+    /// A tasklet panicked and nobody can join it.
+    Failed,
+}
+
+/// A call under way on another OS thread.
+enum Call {
+    Pending(Wait),
+    Done(Box<dyn Any + Send>),
+}
+
+/// The tasklets of one runtime and what they wait for outside of themselves.
+pub(crate) struct Scheduler {
+    pub(crate) home: Rc<Home>,
+    tasks: RefCell<Slab<Rc<Task>>>,
+    stacks: RefCell<Stacks>,
+    timers: RefCell<Timers>,
+    poller: RefCell<Option<Poller>>,
+    calls: RefCell<Slab<Call>>,
+    next_id: Cell<u64>,
+    next_outer: Cell<u32>,
+    /// Most tasklets at a time.
+    limit: usize,
+    /// Stack of a tasklet that does not ask for another.
+    pub(crate) stack_bytes: usize,
+    /// Most threads for blocking calls.
+    pub(crate) blocking_threads: usize,
+    /// What higher layers keep for this run, by type.
+    extensions: RefCell<Vec<Rc<dyn Any>>>,
+    switches: Cell<u64>,
+    /// Tells `drive` to look at what happened.
+    attention: Cell<bool>,
+    /// The run ends: new tasklets are cancelled from the start.
+    draining: Cell<bool>,
+    /// Tasklets that panicked, in the order they ended; a join takes the panic out of the tasklet.
+    pub(crate) panicked: RefCell<Vec<Rc<Task>>>,
+    /// Tasklets that would not end.
+    pub(crate) abandoned: RefCell<Vec<Rc<Task>>>,
+    /// A panic of a hook or a destructor that ran on the scheduler's own stack.
+    pub(crate) stray_panic: RefCell<Option<Box<dyn Any + Send>>>,
+}
+
+/// How much of everything a scheduler may use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) tasklets: usize,
+    pub(crate) stack_bytes: usize,
+    pub(crate) blocking_threads: usize,
+}
+
+/// What a new tasklet is to be like.
+pub(crate) struct Plan {
+    pub(crate) name: Option<Rc<str>>,
+    pub(crate) spawned_at: &'static Location<'static>,
+    pub(crate) stack_bytes: usize,
+    pub(crate) daemon: bool,
+}
+
+impl Scheduler {
+    pub(crate) fn new(home: Rc<Home>, sizes: Sizes) -> Rc<Scheduler> {
+        stack::DESCRIBE_RUNNING.get_or_init(|| describe_running);
+        stack::ensure_signal_stack();
+        let most = if home.threads { usize::MAX } else { stacks::limit().0 };
+        let threads = home.threads;
+        Rc::new(Scheduler {
+            home,
+            tasks: RefCell::default(),
+            stacks: RefCell::new(Stacks::new(threads)),
+            timers: RefCell::default(),
+            poller: RefCell::new(None),
+            calls: RefCell::default(),
+            next_id: Cell::new(0),
+            next_outer: Cell::new(0),
+            limit: sizes.tasklets.min(most),
+            stack_bytes: sizes.stack_bytes,
+            blocking_threads: sizes.blocking_threads,
+            extensions: RefCell::default(),
+            switches: Cell::new(0),
+            attention: Cell::new(false),
+            draining: Cell::new(false),
+            panicked: RefCell::default(),
+            abandoned: RefCell::default(),
+            stray_panic: RefCell::new(None),
+        })
+    }
+
+    /// The scheduler that is active on this OS thread.
+    #[inline]
+    pub(crate) fn active() -> Option<Rc<Scheduler>> {
+        ACTIVE.try_with(|it| it.borrow().clone()).ok().flatten()
+    }
+
+    /// Makes a tasklet and queues it. The error says what ran out.
+    pub(crate) fn spawn(&self, plan: Plan, body: stack::Body) -> Result<Rc<Task>, String> {
+        if self.tasks.borrow().len() >= self.limit {
+            let (most, what) = stacks::limit();
+            let what = if self.limit < most { "Builder::max_tasklets" } else { what };
+            return Err(format!("{} tasklets are alive, as many as {what} allows", self.limit));
+        }
+        let id = TaskletId(self.next_id.get());
+        self.next_id.set(id.0 + 1);
+        let parent = running::current().filter(|it| Rc::ptr_eq(&it.home, &self.home));
+        let who = match parent {
+            Some(parent) => parent.who.child(id, plan.name, plan.spawned_at),
+            None => {
+                let nth = self.next_outer.get();
+                self.next_outer.set(nth.wrapping_add(1));
+                Identity::outer(id, plan.name, plan.spawned_at, nth)
+            }
+        };
+        let task = Rc::new(Task::new(who, self.home.clone(), body, plan.stack_bytes));
+        if plan.daemon {
+            task.set(flag::DAEMON);
+        }
+        if self.draining.get() {
+            task.set(flag::CANCELLED);
+        }
+        task.since.set(self.home.now.get());
+        task.slot.set(self.tasks.borrow_mut().insert(task.clone()));
+        self.home.ready.borrow_mut().push_back(task.clone());
+        self.home.trace.emit(|| Event::Spawned { tasklet: id });
+        Ok(task)
+    }
+
+    /// What a higher layer keeps for this run, made when first asked for.
+    pub(crate) fn extension<T: Default + 'static>(&self) -> Rc<T> {
+        let found = self.extensions.borrow().iter().find_map(|it| it.clone().downcast::<T>().ok());
+        found.unwrap_or_else(|| {
+            let made = Rc::new(T::default());
+            self.extensions.borrow_mut().push(made.clone());
+            made
+        })
+    }
+
+    /// Whether a tasklet was ever made.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.next_id.get() == 0
+    }
+
+    /// All tasklets that have not ended, in the order of their ids.
+    pub(crate) fn tasks(&self) -> Vec<Rc<Task>> {
+        let mut tasks: Vec<_> = self.tasks.borrow().iter().map(|(_, it)| it.clone()).collect();
+        tasks.sort_by_key(|it| it.id());
+        tasks
+    }
+
+    /// Runs until `limit`, with this scheduler the active one.
+    ///
+    /// Only the end of a runtime may do this while another scheduler is active.
+    pub(crate) fn drive(self: &Rc<Self>, limit: &Limit<'_>) -> Ran {
+        struct Leave(Option<Rc<Scheduler>>, Option<Rc<Task>>);
+        impl Drop for Leave {
+            fn drop(&mut self) {
+                drop(ACTIVE.with(|it| it.replace(self.0.take())));
+                running::switch_to(self.1.take());
+            }
+        }
+        let outer = ACTIVE.with(|it| it.replace(Some(self.clone())));
+        let _leave = Leave(outer, running::switch_to(None));
+        self.attend(0);
+        self.work(limit)
+    }
+
+    fn work(self: &Rc<Self>, limit: &Limit<'_>) -> Ran {
+        let last = self.switches.get().saturating_add(limit.switches);
+        self.attention.set(true);
+        loop {
+            if self.attention.get() {
+                if limit.until_ended.is_some_and(|it| it.has(flag::FINISHED)) {
+                    return Ran::Ended;
+                }
+                if limit.until_failed && self.has_failed() {
+                    return Ran::Failed;
+                }
+                self.attention.set(false);
+            }
+            let switches = self.switches.get();
+            if switches >= last {
+                return Ran::Limit;
+            }
+            if switches.is_multiple_of(ATTEND_EVERY) {
+                self.attend(0);
+                if self.home.now.get() >= limit.at {
+                    return Ran::Limit;
+                }
+            }
+            match self.next() {
+                Some(task) => {
+                    self.switches.set(switches + 1);
+                    self.turn(task);
+                }
+                None => {
+                    if let Some(ran) = self.idle(limit) {
+                        return ran;
+                    }
+                }
+            }
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.stray_panic.borrow().is_some()
+            || self.panicked.borrow().iter().any(|it| it.has(flag::DETACHED) && has_panic(it))
+    }
+
+    #[inline]
+    fn next(&self) -> Option<Rc<Task>> {
+        if self.home.choices.decides_order() {
+            let ways = self.home.ready.borrow().len();
+            if ways > 1 {
+                let index = self.home.choices.choose(ways);
+                return self.home.ready.borrow_mut().remove(index);
+            }
+        }
+        self.home.ready.borrow_mut().pop_front()
+    }
+
+    /// Lets `task` run until it suspends or ends.
+    #[inline]
+    fn turn(self: &Rc<Self>, task: Rc<Task>) {
+        if task.has(flag::PAUSED | flag::FINISHED) {
+            return task.set(flag::DEQUEUED);
+        }
+        let stack = match task.stack.take() {
+            Some(stack) => stack,
+            None => match self.start(&task) {
+                Some(stack) => stack,
+                None => return,
+            },
+        };
+        self.tell_switch(None, Some(&task));
+        let outer = running::switch_to(Some(task));
+        let turn = stack.resume();
+        let task = running::switch_to(outer).expect("somebody took the running tasklet away");
+        self.tell_switch(Some(&task), None);
+        match turn {
+            Turn::Suspended if task.has(flag::ABANDONED) => self.abandon(&task, stack),
+            Turn::Suspended => task.stack.set(Some(stack)),
+            Turn::Done => {
+                self.stacks.borrow_mut().give(task.stack_bytes, stack);
+                self.finish(&task);
+            }
+            // It left somebody else's generator: the best it can mean is to give way.
+            Turn::Foreign => {
+                task.stack.set(Some(stack));
+                wait::make_ready(task);
+            }
+        }
+    }
+
+    #[inline]
+    fn tell_switch(&self, from: Option<&Task>, to: Option<&Task>) {
+        if self.home.trace.is_on() {
+            let event = || Event::Switched { from: from.map(Task::id), to: to.map(Task::id) };
+            let told = catch_unwind(AssertUnwindSafe(|| self.home.trace.emit(event)));
+            told.unwrap_or_else(|panic| self.note_stray(panic));
+        }
+    }
+
+    fn note_stray(&self, panic: Box<dyn Any + Send>) {
+        self.stray_panic.borrow_mut().get_or_insert(panic);
+        self.attention.set(true);
+    }
+
+    /// Makes `drive` look at what happened before it goes on.
+    pub(crate) fn look(&self) {
+        self.attention.set(true);
+    }
+
+    /// Gives a new tasklet a stack, or ends it if there is none.
+    fn start(self: &Rc<Self>, task: &Rc<Task>) -> Option<Stack> {
+        let mut body = task.body.take().expect("a tasklet without stack has not begun");
+        let taken = self.stacks.borrow_mut().take(task.stack_bytes);
+        match taken {
+            Ok(mut stack) => {
+                if self.home.threads {
+                    body = self.on_thread(task.clone(), body);
+                }
+                task.set(flag::STARTED);
+                stack.load(body);
+                Some(stack)
+            }
+            Err(why) => {
+                let why = Box::new(format!("{task:?} got no stack: {why}"));
+                *task.extra().failure.borrow_mut() = Some(Failure::Panicked(why));
+                self.finish(task);
+                drop(body); // the user's destructors, with nothing borrowed
+                None
+            }
+        }
+    }
+
+    /// `body` with what it expects to find on its OS thread.
+    fn on_thread(self: &Rc<Self>, task: Rc<Task>, body: stack::Body) -> stack::Body {
+        let scheduler = self.clone();
+        Box::new(move || {
+            ACTIVE.with(|it| it.replace(Some(scheduler)));
+            running::switch_to(Some(task));
+            body();
+            running::switch_to(None);
+            ACTIVE.with(|it| it.take());
+        })
+    }
+
+    fn finish(&self, task: &Rc<Task>) {
+        task.set(flag::FINISHED);
+        self.attention.set(true);
+        self.tasks.borrow_mut().remove(task.slot.get());
+        for (joiner, branch) in task.joiners.take() {
+            joiner.settle(branch);
+        }
+        if has_panic(task) && !task.has(flag::SCOPED) {
+            self.panicked.borrow_mut().push(task.clone());
+        }
+        self.home.trace.emit(|| Event::Finished { tasklet: task.id() });
+    }
+
+    /// Gives a tasklet up that would not end: it never runs again.
+    fn abandon(&self, task: &Rc<Task>, stack: Stack) {
+        drop(stack); // it holds live frames, so this leaks it
+        *task.extra().failure.borrow_mut() = Some(Failure::Cancelled);
+        self.abandoned.borrow_mut().push(task.clone());
+        self.finish(task);
+    }
+
+    /// Called when nothing is ready: waits for the outside or says why not.
+    fn idle(&self, limit: &Limit<'_>) -> Option<Ran> {
+        self.attend(0);
+        if !self.home.ready.borrow().is_empty() || self.attention.get() {
+            return None;
+        }
+        let next = self.timers.borrow_mut().next();
+        let outside = self.calls.borrow().iter().any(|(_, it)| it.is_awaited());
+        if next.is_none() && !outside {
+            return Some(Ran::Stuck);
+        }
+        if self.home.clock.is_virtual() && !outside {
+            let next = next.unwrap_or(NEVER);
+            if next > limit.at {
+                self.home.clock.advance(limit.at);
+                return Some(Ran::Limit);
+            }
+            self.home.clock.advance(next);
+            return None;
+        }
+        if !limit.sleep {
+            return Some(Ran::Idle);
+        }
+        let now = self.home.clock.now();
+        if now >= limit.at {
+            return Some(Ran::Limit);
+        }
+        // A virtual clock stands still while somebody outside is at work.
+        let next = if self.home.clock.is_virtual() { None } else { next };
+        let wake = next.unwrap_or(NEVER).min(limit.at);
+        self.attend(if wake == NEVER { NEVER } else { wake - now.min(wake) });
+        None
+    }
+
+    /// Looks at the clock, the timers and the outside; sleeps for at most `sleep` first.
+    fn attend(&self, sleep: Nanos) {
+        if sleep > 0 {
+            let nanos = (sleep != NEVER).then_some(sleep);
+            self.with_poller(|it| it.sleep(nanos)).expect("the OS refused to wait for events");
+        }
+        let messages = self.poller.borrow().as_ref().map(Poller::messages).unwrap_or_default();
+        messages.into_iter().for_each(|it| self.deliver(it));
+        self.home.now.set(self.home.clock.now());
+        loop {
+            let due = self.timers.borrow_mut().pop_due(self.home.now.get());
+            match due {
+                Some(Due::Wait(wait, branch)) => drop(wait.settle(branch)),
+                Some(Due::Alarm(alarm)) => alarm.ring(),
+                None => break,
+            }
+        }
+    }
+
+    fn with_poller<R>(&self, f: impl FnOnce(&mut Poller) -> R) -> R {
+        let mut poller = self.poller.borrow_mut();
+        let poller = poller.get_or_insert_with(|| {
+            Poller::new().expect("the OS refused a queue for events (open files?)")
+        });
+        f(poller)
+    }
+
+    /// Registers a call that another OS thread will answer through the inbox.
+    pub(crate) fn begin_call(&self, wait: Wait) -> (usize, Arc<Inbox>) {
+        let call = self.calls.borrow_mut().insert(Call::Pending(wait));
+        (call, self.with_poller(|it| it.inbox().clone()))
+    }
+
+    fn deliver(&self, message: Message) {
+        let Message { call, result } = message;
+        let mut calls = self.calls.borrow_mut();
+        let entry = calls.get_mut(call).map(|it| std::mem::replace(it, Call::Done(result)));
+        if let Some(Call::Pending(wait)) = entry
+            && !wait.settle(0)
+        {
+            // Nobody waits any more: the result is dropped here, with nothing borrowed.
+            let late = calls.remove(call);
+            drop(calls);
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(late)));
+            dropped.unwrap_or_else(|panic| self.note_stray(panic));
+        }
+    }
+
+    /// The answer to a call whose wait was settled by it.
+    pub(crate) fn end_call(&self, call: usize) -> Option<Box<dyn Any + Send>> {
+        match self.calls.borrow_mut().try_remove(call)? {
+            Call::Done(result) => Some(result),
+            Call::Pending(_) => None,
+        }
+    }
+
+    /// Nanoseconds until the next timer.
+    pub(crate) fn next_timer(&self) -> Option<std::time::Duration> {
+        let next = self.timers.borrow_mut().next()?;
+        let left = next.saturating_sub(self.home.clock.now());
+        Some(std::time::Duration::from_nanos(left))
+    }
+
+    pub(crate) fn add_timer(&self, at: Nanos, wait: Wait, branch: u32) {
+        if at != NEVER {
+            self.timers.borrow_mut().add_wait(at, wait, branch);
+        }
+    }
+
+    pub(crate) fn add_alarm(&self, at: Nanos, alarm: Rc<dyn Alarm>) {
+        if at != NEVER {
+            self.timers.borrow_mut().add_alarm(at, alarm);
+        }
+    }
+
+    /// Ends the run: cancels all tasklets and runs until none is left.
+    pub(crate) fn drain(self: &Rc<Self>) {
+        self.draining.set(true);
+        let all = Limit {
+            until_ended: None,
+            switches: u64::MAX,
+            at: NEVER,
+            sleep: true,
+            until_failed: false,
+        };
+        let mut force = false;
+        loop {
+            let tasks = self.tasks();
+            if tasks.is_empty() {
+                break;
+            }
+            for task in &tasks {
+                if force {
+                    task.set(flag::SHIELD_BROKEN);
+                    if task.has(flag::COMMITTED) {
+                        // The partner leaked what it owed: nobody else can end this wait.
+                        wait::settle_now(task, wait::RETRY);
+                    }
+                }
+                wake_paused(task);
+                wait::interrupt(task, Halt::Cancelled);
+            }
+            drop(tasks);
+            // The second time stronger: nothing else can end those who are left.
+            force = self.drive(&all) == Ran::Stuck;
+        }
+        self.timers.borrow_mut().clear();
+        self.draining.set(false);
+    }
+}
+
+/// Whether `task` ended by a panic that nobody has taken.
+fn has_panic(task: &Task) -> bool {
+    let failure = task.extra_if_any().map(|it| it.failure.borrow());
+    failure.is_some_and(|it| matches!(*it, Some(Failure::Panicked(_))))
+}
+
+impl Call {
+    fn is_awaited(&self) -> bool {
+        match self {
+            Call::Pending(wait) => wait.is_open(),
+            Call::Done(_) => true,
+        }
+    }
+}
+
+/// Puts a tasklet that was taken out of the ready queue back into it.
+pub(crate) fn wake_paused(task: &Rc<Task>) {
+    if task.has(flag::PAUSED) {
+        let dropped = task.has(flag::DEQUEUED);
+        task.clear(flag::PAUSED | flag::DEQUEUED);
+        if dropped {
+            wait::make_ready(task.clone());
+        }
+    }
+}
+
+/// Writes who runs on this OS thread. Called in a signal handler: does not allocate.
+fn describe_running(out: &mut dyn FnMut(&[u8])) {
+    running::peek(|task| match task {
+        Some(task) => task.who.write(out),
+        None => out(b"(unknown)"),
+    });
+}

@@ -1,0 +1,533 @@
+//! Stacks that can be left and entered again: the only `unsafe`, the only `generator`.
+//!
+//! Always: a stack that holds live frames is never unmapped (it is entered until its body ends, or
+//! leaked), and a borrow lent to a body ends after the body does, or the process aborts.
+//! Stack: `Fresh --load--> Suspended <--suspend/resume--> Active --body ends--> Done --load--> ...`
+//!
+//! Four operations: [`Stack::new`] maps one, [`Stack::load`] gives it a body, [`Stack::resume`]
+//! enters it until the body suspends or ends, [`suspend`] leaves it from inside. [`lend`] is how a
+//! body may borrow. The second engine (a thread that holds a baton) does the same without
+//! switching stacks, for Miri and race detectors; see `baton.rs`.
+//!
+//! ```text
+//!   low                                          high
+//!    | guard | sentinel |   free   | frames of body | door | Scope | GeneratorImpl |
+//!                                   ^ stack pointer          ^ `door` points here
+//! ```
+#![allow(unsafe_code)]
+
+use super::baton::Baton;
+use generator::{Gn, LocalGenerator, Scope};
+use std::cell::{Cell, UnsafeCell};
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// What a tasklet runs. It must not unwind (the scheduler catches before).
+pub(crate) type Body = Box<dyn FnOnce()>;
+
+type Door = Scope<'static, 'static, (), ()>;
+
+/// Why [`Stack::resume`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The body called [`suspend`].
+    Suspended,
+    /// The body ended; the stack may be loaded again.
+    Done,
+    /// Somebody else's generator was left from inside the body: it is suspended where it stands.
+    Foreign,
+}
+
+/// Why [`suspend`] did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// No body of ours runs on this OS thread.
+    NoStack,
+    /// The caller runs on a stack that is not ours (a raw `generator` inside a tasklet).
+    OtherStack,
+}
+
+/// A stack and what is needed to enter it.
+pub(crate) struct Stack {
+    inner: NonNull<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    /// The `Scope` in the outermost frame; null unless a body is on the stack.
+    door: Cell<*mut Door>,
+    /// Lowest and one past the highest usable address.
+    low: usize,
+    high: usize,
+    /// Whether live frames may be on the stack.
+    live: Cell<bool>,
+}
+
+enum Engine {
+    Switch(UnsafeCell<ManuallyDrop<LocalGenerator<'static, (), ()>>>, Guard),
+    Thread(Baton),
+}
+
+thread_local! {
+    /// The stack whose body runs on this OS thread, innermost; null outside.
+    static ACTIVE: Cell<*const Inner> = const { Cell::new(ptr::null()) };
+}
+
+impl Stack {
+    /// Maps a stack with at least `bytes` usable bytes.
+    ///
+    /// Returns a text that says what ran out, if the OS refuses.
+    pub(crate) fn new(bytes: usize, threads: bool) -> Result<Stack, String> {
+        let inner = if threads {
+            let engine = Engine::Thread(Baton::new(bytes));
+            Inner {
+                engine,
+                door: Cell::default(),
+                low: 0,
+                high: usize::MAX,
+                live: Cell::new(false),
+            }
+        } else {
+            install_fault_handler();
+            switched(bytes)?
+        };
+        let inner = NonNull::from(Box::leak(Box::new(inner)));
+        Ok(Stack { inner })
+    }
+
+    fn inner(&self) -> &Inner {
+        // SAFETY: `inner` came from `Box::leak` in `new` and is freed only in `drop`; all access
+        // is through shared references, the mutable parts are in cells.
+        unsafe { self.inner.as_ref() }
+    }
+
+    /// Puts `body` on the stack; the next [`resume`](Self::resume) starts it.
+    pub(crate) fn load(&mut self, body: Body) {
+        assert!(!self.inner().live.replace(true), "the stack is in use");
+        let inner = self.inner;
+        match &self.inner().engine {
+            Engine::Thread(baton) => {
+                let job = Portable((inner, body));
+                baton.load(move || {
+                    let Portable((inner, body)) = { job };
+                    ACTIVE.set(inner.as_ptr());
+                    enter(body);
+                    ACTIVE.set(ptr::null());
+                });
+            }
+            Engine::Switch(generator, _) => {
+                // SAFETY: nobody else holds a reference: `resume` is not under way, since the
+                // stack was not live, and `&mut self` excludes another `load`.
+                let generator = unsafe { &mut *generator.get() };
+                generator.scoped_init(move |mut scope| {
+                    let door: *mut Scope<'_, 'static, (), ()> = &raw mut scope;
+                    // SAFETY: `inner` outlives its body: `Stack::drop` leaks it while live.
+                    let inner = unsafe { inner.as_ref() };
+                    inner.door.set(door.cast());
+                    enter(body);
+                    inner.door.set(ptr::null_mut());
+                });
+            }
+        }
+    }
+
+    /// Enters the stack until its body suspends or ends.
+    #[inline]
+    pub(crate) fn resume(&self) -> Turn {
+        let inner = self.inner();
+        assert!(inner.live.get(), "the stack has no body");
+        let turn = match &inner.engine {
+            Engine::Switch(generator, _) => {
+                let outer = ACTIVE.replace(self.inner.as_ptr());
+                // SAFETY: the only other reference to the generator is made in `load`, which
+                // takes `&mut self`; a second `resume` from inside the body would need the
+                // `Stack`, which the scheduler owns and does not hand to bodies.
+                let generator = unsafe { &mut *generator.get() };
+                let yielded = generator.resume();
+                ACTIVE.set(outer);
+                match (generator.is_done(), yielded) {
+                    (true, _) => Turn::Done,
+                    (false, Some(())) => Turn::Suspended,
+                    (false, None) => Turn::Foreign,
+                }
+            }
+            Engine::Thread(baton) => match baton.resume() {
+                true => Turn::Done,
+                false => Turn::Suspended,
+            },
+        };
+        if turn == Turn::Done {
+            inner.live.set(false);
+        }
+        turn
+    }
+
+    /// Usable bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.inner().engine {
+            Engine::Switch(..) => self.inner().high - self.inner().low,
+            Engine::Thread(baton) => baton.bytes(),
+        }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if self.inner().live.get() {
+            return; // live frames: leak the mapping, the box and what the frames own
+        }
+        // SAFETY: `inner` came from `Box::leak` in `new`, is dropped once, and nothing points to
+        // it any more: `ACTIVE` and `door` are cleared when the body ends.
+        let mut inner = unsafe { Box::from_raw(self.inner.as_ptr()) };
+        if let Engine::Switch(generator, guard) = &mut inner.engine {
+            guard.lift();
+            // SAFETY: the box is being dropped, so the generator is not used after this.
+            unsafe { ManuallyDrop::drop(generator.get_mut()) };
+        }
+    }
+}
+
+impl std::fmt::Debug for Stack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stack").field("bytes", &self.bytes()).finish_non_exhaustive()
+    }
+}
+
+/// Makes the generator and finds out where its memory lies.
+fn switched(bytes: usize) -> Result<Inner, String> {
+    let page = page_bytes();
+    // One page more: the guard marker may take the page that holds generator's sentinel.
+    let bytes = bytes.next_multiple_of(page) + page;
+    // Words, and an even number of them: an odd one makes `generator` touch every page.
+    let words = bytes / size_of::<usize>();
+    let made = catch_unwind(|| Gn::<()>::new_scoped_opt_local(words, |_| ()));
+    let generator = made.map_err(|_| format!("the OS refused a stack of {bytes} bytes"))?;
+    let raw = generator.into_raw();
+    // SAFETY: the pointer was made by `into_raw` in the line above, of the same type, once.
+    let generator = unsafe { LocalGenerator::from_raw(raw) };
+    // `generator` keeps its control block in the topmost page of the mapping.
+    let high = (raw as usize + 1).next_multiple_of(page);
+    let guard = Guard::mark(high - bytes);
+    Ok(Inner {
+        low: guard.top(),
+        high,
+        engine: Engine::Switch(UnsafeCell::new(ManuallyDrop::new(generator)), guard),
+        door: Cell::default(),
+        live: Cell::new(false),
+    })
+}
+
+/// The outermost frame of every body.
+fn enter(body: Body) {
+    if catch_unwind(AssertUnwindSafe(body)).is_err() {
+        die(&[b"tasklets: a panic reached the bottom of a stack; this is a bug\n"]);
+    }
+}
+
+/// Leaves the running body's stack; returns when somebody resumes it.
+#[inline]
+pub(crate) fn suspend() -> Result<(), Refused> {
+    let active = ACTIVE.get();
+    if active.is_null() {
+        return Err(Refused::NoStack);
+    }
+    // SAFETY: `ACTIVE` is non-null only while `resume` of that very stack is on this OS thread
+    // (or its baton thread runs), and then its `Inner` is alive.
+    let inner = unsafe { &*active };
+    match &inner.engine {
+        Engine::Switch(..) => {
+            if !is_own() {
+                return Err(Refused::OtherStack);
+            }
+            // SAFETY: `door` is null outside a body. Inside, it points to the `Scope` in the
+            // outermost frame of the stack we run on (just checked), which cannot return before
+            // we do; nobody else uses it, since only `suspend` does and it runs once per stack.
+            unsafe { (*inner.door.get()).yield_with(()) };
+        }
+        Engine::Thread(baton) => {
+            baton.suspend();
+        }
+    }
+    Ok(())
+}
+
+/// Whether [`suspend`] would work here: the caller runs on the stack of the running body.
+#[inline]
+pub(crate) fn is_own() -> bool {
+    // SAFETY: as in `suspend`; a null pointer gives `None`.
+    match unsafe { ACTIVE.get().as_ref() } {
+        Some(inner) => {
+            let mark = 0_u8;
+            (inner.low..inner.high).contains(&(&raw const mark).addr())
+        }
+        None => false,
+    }
+}
+
+/// The guard zone and size of the running stack: for the signal handler.
+fn overflow_zone() -> Option<(std::ops::Range<usize>, usize)> {
+    let active = ACTIVE.get();
+    // SAFETY: as in `suspend`; a null pointer gives `None`.
+    let inner = unsafe { active.as_ref() }?;
+    match &inner.engine {
+        Engine::Switch(_, guard) => Some((guard.zone(), inner.high - inner.low)),
+        Engine::Thread(_) => None,
+    }
+}
+
+/// Carries a body to the thread that holds the baton for it.
+struct Portable<T>(T);
+
+// SAFETY: the baton lets exactly one of the threads run at any time and orders their turns by a
+// mutex, so to the values inside it is as if there were one thread. (Only values that depend on
+// which OS thread they are on could tell; the thread engine is for tests and says so.)
+unsafe impl<T> Send for Portable<T> {}
+
+/// A right to hand bodies that borrow for `'scope` to the scheduler.
+pub(crate) struct Loan<'scope, 'env: 'scope, S> {
+    /// What the borrower of this loan keeps beside it.
+    pub(crate) state: S,
+    outstanding: Rc<Cell<usize>>,
+    scope: PhantomData<&'scope mut &'scope ()>,
+    env: PhantomData<&'env mut &'env ()>,
+}
+
+impl<S: std::fmt::Debug> std::fmt::Debug for Loan<'_, '_, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loan").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// Runs `f`, which may make borrowing bodies look `'static`.
+///
+/// Does not return, by any path, while such a body exists: then it aborts the process.
+pub(crate) fn lend<'env, S, R>(
+    state: S,
+    f: impl for<'scope> FnOnce(&'scope Loan<'scope, 'env, S>) -> R,
+) -> R {
+    struct Repaid(Rc<Cell<usize>>);
+    impl Drop for Repaid {
+        fn drop(&mut self) {
+            if self.0.get() != 0 {
+                die(&[b"tasklets: a tasklet that borrows from a frame outlived it\n"]);
+            }
+        }
+    }
+    let outstanding = Rc::new(Cell::new(0));
+    let repaid = Repaid(outstanding.clone());
+    let result = f(&Loan { state, outstanding, scope: PhantomData, env: PhantomData });
+    drop(repaid);
+    result
+}
+
+impl<'scope, S> Loan<'scope, '_, S> {
+    /// Forgets the lifetime of `body`, and counts it until it has been consumed.
+    pub(crate) fn erase(&self, body: Box<dyn FnOnce() + 'scope>) -> Body {
+        struct Owed {
+            body: Option<Box<dyn FnOnce()>>,
+            /// Last field: dropped after `body`.
+            _count: Count,
+        }
+        struct Count(Rc<Cell<usize>>);
+        impl Drop for Count {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() - 1);
+            }
+        }
+        // SAFETY: only the lifetime changes. The body and all it captured are dropped before
+        // `_count` is, by running, unwinding or being dropped unrun, and `lend`, whose frame is
+        // younger than everything of `'scope`, neither returns nor unwinds further before the
+        // count is zero. If `Owed` is leaked the count stays up and `lend` aborts.
+        let body = unsafe { std::mem::transmute::<Box<dyn FnOnce() + 'scope>, Body>(body) };
+        self.outstanding.set(self.outstanding.get() + 1);
+        let mut owed = Owed { body: Some(body), _count: Count(self.outstanding.clone()) };
+        Box::new(move || {
+            let owed = &mut owed;
+            if let Some(body) = owed.body.take() {
+                body();
+            }
+        })
+    }
+}
+
+/// The inaccessible pages below a stack.
+struct Guard {
+    /// First inaccessible address.
+    bottom: usize,
+    /// What `generator` wrote into the lowest usable word, where a marker covers that word.
+    sentinel: Option<usize>,
+}
+
+/// Linux 6.13: mark pages as guards, and undo that, without splitting the mapping.
+const MADV_GUARD_INSTALL: libc::c_int = 102;
+const MADV_GUARD_REMOVE: libc::c_int = 103;
+
+/// Whether guard markers work here: 0 not known yet, 1 yes, 2 no.
+static MARKERS: AtomicU8 = AtomicU8::new(0);
+
+/// Whether this machine marks guards inside a mapping (then stacks do not use up memory maps).
+pub(crate) fn guard_markers() -> bool {
+    if MARKERS.load(Ordering::Relaxed) == 0 {
+        let refused = std::env::var_os("TASKLETS_GUARD").is_some_and(|it| it == "pages");
+        let works = !refused
+            && switched(page_bytes()).is_ok_and(|it| match it.engine {
+                Engine::Switch(generator, mut guard) => {
+                    let works = guard.sentinel.is_some();
+                    guard.lift();
+                    drop(ManuallyDrop::into_inner(generator.into_inner()));
+                    works
+                }
+                Engine::Thread(_) => false,
+            });
+        MARKERS.store(if works { 1 } else { 2 }, Ordering::Relaxed);
+    }
+    MARKERS.load(Ordering::Relaxed) == 1
+}
+
+impl Guard {
+    /// Makes the page below `low`, and if markers work the one at `low` too, inaccessible.
+    fn mark(low: usize) -> Guard {
+        let page = page_bytes();
+        let plain = Guard { bottom: low - page, sentinel: None };
+        if MARKERS.load(Ordering::Relaxed) == 2 {
+            return plain; // `generator` has protected that page already
+        }
+        let start = plain.bottom as *mut libc::c_void;
+        // SAFETY: `low` is the lowest usable word of a mapping that `generator` just made and
+        // initialised; nobody runs on it.
+        let sentinel = unsafe { *(low as *const usize) };
+        // SAFETY: the page is `generator`'s guard page, part of the same live mapping.
+        let opened = unsafe { libc::mprotect(start, page, libc::PROT_READ | libc::PROT_WRITE) };
+        // SAFETY: both pages are in the mapping and hold nothing but the sentinel saved above.
+        if opened == 0 && unsafe { libc::madvise(start, 2 * page, MADV_GUARD_INSTALL) } == 0 {
+            return Guard { sentinel: Some(sentinel), ..plain };
+        }
+        // SAFETY: as above; the page was inaccessible before and is made so again.
+        let closed = unsafe { libc::mprotect(start, page, libc::PROT_NONE) };
+        assert_eq!(closed, 0, "the guard page of a stack could not be protected");
+        plain
+    }
+
+    /// First accessible address.
+    fn top(&self) -> usize {
+        self.bottom + page_bytes() * if self.sentinel.is_some() { 2 } else { 1 }
+    }
+
+    fn zone(&self) -> std::ops::Range<usize> {
+        self.bottom..self.top()
+    }
+
+    /// Gives `generator` its sentinel back, which it wants to see before it unmaps the stack.
+    fn lift(&mut self) {
+        let Some(sentinel) = self.sentinel.take() else { return };
+        let low = self.bottom + page_bytes();
+        // SAFETY: the page was marked by `mark` and the mapping is still there.
+        let lifted =
+            unsafe { libc::madvise(low as *mut libc::c_void, page_bytes(), MADV_GUARD_REMOVE) };
+        assert_eq!(lifted, 0, "the guard marker of a stack could not be removed");
+        // SAFETY: `low` is accessible again and belongs to nobody: the stack is not running.
+        unsafe { *(low as *mut usize) = sentinel };
+    }
+}
+
+/// Bytes of a memory page.
+pub(crate) fn page_bytes() -> usize {
+    static PAGE: OnceLock<usize> = OnceLock::new();
+    // SAFETY: `sysconf` has no preconditions.
+    *PAGE.get_or_init(|| unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize)
+}
+
+/// Writes who the running tasklet is, without allocating: called in a signal handler.
+pub(crate) static DESCRIBE_RUNNING: OnceLock<fn(&mut dyn FnMut(&[u8]))> = OnceLock::new();
+
+/// What SIGSEGV and SIGBUS did before us.
+static FORMER: OnceLock<[libc::sigaction; 2]> = OnceLock::new();
+
+/// Takes stack overflows over from `generator`, once per process.
+fn install_fault_handler() {
+    FORMER.get_or_init(|| {
+        // SAFETY: all-zero is a valid `sigaction` (default action, empty mask).
+        let mut former: [libc::sigaction; 2] = unsafe { std::mem::zeroed() };
+        for (signal, old) in [libc::SIGSEGV, libc::SIGBUS].into_iter().zip(&mut former) {
+            // SAFETY: only reads the present action into `old`.
+            unsafe { libc::sigaction(signal, ptr::null(), old) };
+        }
+        // `generator` installs its own handler, for good, when its first generator starts.
+        let mut first = Gn::<()>::new_scoped_local(|_| ());
+        first.resume();
+        // SAFETY: as above.
+        let mut ours: libc::sigaction = unsafe { std::mem::zeroed() };
+        ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_fault;
+        ours.sa_sigaction = handler as libc::sighandler_t;
+        for signal in [libc::SIGSEGV, libc::SIGBUS] {
+            // SAFETY: `on_fault` has the signature SA_SIGINFO asks for and is async-signal-safe.
+            unsafe { libc::sigaction(signal, &raw const ours, ptr::null_mut()) };
+        }
+        former
+    });
+}
+
+extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid `siginfo_t` to a SA_SIGINFO handler.
+    let info = unsafe { &*info };
+    // SAFETY: `si_addr` is defined for SIGSEGV and SIGBUS, the signals we are installed for.
+    let address = unsafe { info.si_addr() }.addr();
+    match overflow_zone() {
+        Some((zone, bytes)) if zone.contains(&address) => report_overflow(bytes),
+        _ => {
+            let former = FORMER.get().map(|it| &it[usize::from(signal == libc::SIGBUS)]);
+            let former = former.map_or(ptr::null(), ptr::from_ref);
+            // SAFETY: puts back the action that was there; the fault then happens again.
+            unsafe { libc::sigaction(signal, former, ptr::null_mut()) };
+        }
+    }
+}
+
+/// Names the tasklet whose stack overflowed and aborts. Async-signal-safe.
+fn report_overflow(bytes: usize) -> ! {
+    let mut digits = [b'0'; 20];
+    let (mut rest, mut start) = (bytes, digits.len());
+    while rest > 0 {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    write_stderr(b"\ntasklets: stack overflow in tasklet ");
+    if let Some(describe) = DESCRIBE_RUNNING.get() {
+        describe(&mut write_stderr);
+    }
+    die(&[b", which has ", &digits[start..], b" bytes (Builder::stack_size)\n"])
+}
+
+fn write_stderr(text: &[u8]) {
+    // SAFETY: the pointer and length are those of a live slice; `write` is async-signal-safe.
+    unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
+}
+
+/// Writes `parts` to stderr and aborts the process.
+fn die(parts: &[&[u8]]) -> ! {
+    parts.iter().for_each(|it| write_stderr(it));
+    std::process::abort()
+}
+
+/// Makes sure the fault handler has a stack to run on in this OS thread.
+pub(crate) fn ensure_signal_stack() {
+    // SAFETY: all-zero is a valid `stack_t`.
+    let mut present: libc::stack_t = unsafe { std::mem::zeroed() };
+    // SAFETY: only reads the present setting.
+    let read = unsafe { libc::sigaltstack(ptr::null(), &raw mut present) };
+    if read == 0 && present.ss_flags & libc::SS_DISABLE != 0 {
+        let memory = Box::leak(vec![0_u8; 64 * 1024].into_boxed_slice());
+        present.ss_sp = memory.as_mut_ptr().cast();
+        present.ss_size = memory.len();
+        present.ss_flags = 0;
+        // SAFETY: the memory is leaked, so it stays valid for as long as the thread lives.
+        unsafe { libc::sigaltstack(&raw const present, ptr::null_mut()) };
+    }
+}

@@ -1,0 +1,126 @@
+//! The stacks of one scheduler: finished ones are used again, and running out is an error.
+//!
+//! Always: every stack in here is done; the process never maps more stacks than the OS allows.
+
+use super::stack::{self, Stack};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Stack sizes a tasklet may ask for, in bytes.
+pub(crate) const SMALLEST: usize = 16 * 1024;
+pub(crate) const LARGEST: usize = 1 << 30;
+
+/// Finished stacks kept per size; more are given back to the OS.
+const KEPT: usize = 16 * 1024;
+
+/// Stacks mapped by this process.
+static MAPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// How many stacks this process may map at a time, and what sets the limit.
+///
+/// Without guard markers a stack takes two memory maps; a part of them is left to others.
+pub(crate) fn limit() -> (usize, &'static str) {
+    static LIMIT: OnceLock<usize> = OnceLock::new();
+    if stack::guard_markers() {
+        return (usize::MAX, "memory");
+    }
+    let most = LIMIT.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap_or_default();
+        let maps: usize = text.trim().parse().unwrap_or(65_530);
+        maps.saturating_sub(maps / 16) / 2
+    });
+    (*most, "vm.max_map_count")
+}
+
+/// Stacks to use again.
+pub(crate) struct Stacks {
+    /// By size in bytes; few sizes are in use.
+    finished: Vec<(usize, Vec<Stack>)>,
+    /// Whether to use OS threads as stacks.
+    threads: bool,
+}
+
+impl Stacks {
+    pub(crate) fn new(threads: bool) -> Stacks {
+        Stacks { finished: Vec::new(), threads }
+    }
+
+    /// A stack of at least `bytes` bytes, or a text that says what ran out.
+    #[inline]
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<Stack, String> {
+        let kept = self.finished.iter_mut().find(|(size, _)| *size == bytes);
+        match kept.and_then(|(_, stacks)| stacks.pop()) {
+            Some(stack) => Ok(stack),
+            None => self.map(bytes),
+        }
+    }
+
+    #[cold]
+    fn map(&mut self, bytes: usize) -> Result<Stack, String> {
+        let (most, what) = if self.threads { (usize::MAX, "threads") } else { limit() };
+        if MAPPED.fetch_add(1, Ordering::Relaxed) >= most {
+            self.clear(); // stacks of other sizes count too
+            if MAPPED.load(Ordering::Relaxed) > most {
+                MAPPED.fetch_sub(1, Ordering::Relaxed);
+                return Err(format!("all {most} stacks that {what} allows are in use"));
+            }
+        }
+        Stack::new(bytes, self.threads).inspect_err(|_| {
+            MAPPED.fetch_sub(1, Ordering::Relaxed);
+        })
+    }
+
+    /// Keeps a stack that is done, of the size it was asked for.
+    #[inline]
+    pub(crate) fn give(&mut self, bytes: usize, stack: Stack) {
+        let slot = match self.finished.iter().position(|(size, _)| *size == bytes) {
+            Some(slot) => slot,
+            None => {
+                self.finished.push((bytes, Vec::new()));
+                self.finished.len() - 1
+            }
+        };
+        let stacks = &mut self.finished[slot].1;
+        if stacks.len() < KEPT {
+            stacks.push(stack);
+        } else {
+            drop(stack);
+            MAPPED.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn clear(&mut self) {
+        for (_, stacks) in self.finished.drain(..) {
+            MAPPED.fetch_sub(stacks.len(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Stacks {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    #[test]
+    fn a_finished_stack_is_used_again() {
+        let mut stacks = Stacks::new(cfg!(miri));
+        let count = Rc::new(Cell::new(0));
+        for round in 1..=3 {
+            let mut stack = stacks.take(SMALLEST).unwrap();
+            let count = count.clone();
+            stack.load(Box::new(move || count.set(count.get() + 1)));
+            assert_eq!(stack.resume(), stack::Turn::Done);
+            stacks.give(SMALLEST, stack);
+            assert_eq!(stacks.finished[0].1.len(), 1);
+            assert_eq!(round, round.max(1));
+        }
+        assert_eq!(count.get(), 3);
+    }
+}

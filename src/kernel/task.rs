@@ -1,0 +1,266 @@
+//! The control block of a tasklet: what the kernel knows about it.
+//!
+//! Always: at most one wait of a tasklet is open; `serial` is odd exactly while one is.
+//! Tasklet: `Ready -> Running -> Waiting -> Ready -> ... -> Finished`, aside `Ready <-> Paused`.
+
+use super::choice::Choices;
+use super::clock::{Clock, Nanos};
+use super::name::{Identity, TaskletId};
+use super::stack::{Body, Stack};
+use super::trace::{ChannelId, Trace};
+use super::wait::Wait;
+use smallvec::SmallVec;
+use std::any::Any;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::panic::Location;
+use std::rc::Rc;
+
+/// What a tasklet waits for; together with the published offers it is what reports read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It has not begun.
+    Nothing,
+    Sending(ChannelId),
+    Receiving(ChannelId),
+    /// A partner has taken it and owes it a value, or holds it until a value is accepted.
+    Meeting(ChannelId),
+    /// Several operations at once.
+    Selecting(u32),
+    Joining(TaskletId),
+    Sleeping(Nanos),
+    /// A call that runs on another OS thread.
+    Calling,
+    /// The end of a scope's children.
+    ScopeEnd(u32),
+    Paused,
+}
+
+/// Bits of [`Task::flags`].
+pub(crate) mod flag {
+    pub(crate) const CANCELLED: u16 = 1;
+    pub(crate) const TIMED_OUT: u16 = 1 << 1;
+    pub(crate) const INJECTED: u16 = 1 << 2;
+    /// Something makes operations fail at once.
+    pub(crate) const INTERRUPTED: u16 = CANCELLED | TIMED_OUT | INJECTED;
+    /// Taken out of the ready queue by somebody else.
+    pub(crate) const PAUSED: u16 = 1 << 3;
+    /// ... and the queue has dropped it already.
+    pub(crate) const DEQUEUED: u16 = 1 << 4;
+    pub(crate) const STARTED: u16 = 1 << 5;
+    pub(crate) const FINISHED: u16 = 1 << 6;
+    /// Does not count as left behind.
+    pub(crate) const DAEMON: u16 = 1 << 7;
+    /// Under a block trap.
+    pub(crate) const BLOCK_TRAP: u16 = 1 << 8;
+    /// Under a switch trap.
+    pub(crate) const SWITCH_TRAP: u16 = 1 << 9;
+    /// The private panic has been raised in it.
+    pub(crate) const UNWOUND: u16 = 1 << 10;
+    /// It will never run again; its stack is leaked.
+    pub(crate) const ABANDONED: u16 = 1 << 11;
+    /// The open wait may not be interrupted: a partner is about to complete it.
+    pub(crate) const COMMITTED: u16 = 1 << 12;
+    /// Its join handle is gone.
+    pub(crate) const DETACHED: u16 = 1 << 13;
+    /// The run ends and nothing else can happen: shields no longer count.
+    pub(crate) const SHIELD_BROKEN: u16 = 1 << 14;
+    /// A scope answers for its panic.
+    pub(crate) const SCOPED: u16 = 1 << 15;
+}
+
+/// What every tasklet of one scheduler shares.
+pub(crate) struct Home {
+    /// Tasklets that may run now, in the order they became ready.
+    pub(crate) ready: RefCell<VecDeque<Rc<Task>>>,
+    /// The time at the last look at the clock.
+    pub(crate) now: Cell<Nanos>,
+    /// Counts parks.
+    pub(crate) parks: Cell<u64>,
+    pub(crate) clock: Clock,
+    pub(crate) choices: Choices,
+    pub(crate) trace: Trace,
+    /// Operations a tasklet may do without giving way.
+    pub(crate) budget: u32,
+    /// Whether stacks are OS threads.
+    pub(crate) threads: bool,
+    /// Channels that a tasklet of this scheduler has waited on or made, for reports.
+    pub(crate) channels: Registry,
+}
+
+/// Weak references to what reports list.
+#[derive(Default)]
+pub(crate) struct Registry {
+    entries: RefCell<slab::Slab<std::rc::Weak<dyn Facts>>>,
+}
+
+/// What a channel tells a report.
+pub(crate) trait Facts {
+    /// Adds itself and its offers.
+    fn tell(&self, report: &mut dyn FnMut(ChannelFacts));
+}
+
+/// A channel as a report sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct ChannelFacts {
+    pub(crate) id: ChannelId,
+    pub(crate) name: Option<Rc<str>>,
+    pub(crate) made_at: &'static Location<'static>,
+    pub(crate) senders_waiting: Vec<TaskletId>,
+    pub(crate) receivers_waiting: Vec<TaskletId>,
+    pub(crate) sender_holders: Vec<Option<TaskletId>>,
+    pub(crate) receiver_holders: Vec<Option<TaskletId>>,
+}
+
+impl Registry {
+    pub(crate) fn add(&self, entry: std::rc::Weak<dyn Facts>) -> usize {
+        self.entries.borrow_mut().insert(entry)
+    }
+
+    pub(crate) fn remove(&self, slot: usize) {
+        self.entries.borrow_mut().try_remove(slot);
+    }
+
+    pub(crate) fn list(&self) -> Vec<ChannelFacts> {
+        let live: Vec<_> =
+            self.entries.borrow().iter().filter_map(|(_, it)| it.upgrade()).collect();
+        let mut facts = Vec::new();
+        live.iter().for_each(|it| it.tell(&mut |fact| facts.push(fact)));
+        facts
+    }
+}
+
+/// How a tasklet ended, if not with a value.
+pub(crate) enum Failure {
+    Panicked(Box<dyn Any + Send>),
+    Cancelled,
+}
+
+/// Rarely used parts of a control block.
+#[derive(Default)]
+pub(crate) struct Extra {
+    /// Depth of shields: while positive, interruptions wait.
+    pub(crate) shields: Cell<u32>,
+    /// Operations that failed because of cancellation.
+    pub(crate) ignored: Cell<u32>,
+    /// Operations since it last gave way, counted only while the slow gate is used.
+    pub(crate) spent: Cell<u32>,
+    pub(crate) block_traps: Cell<u32>,
+    /// Where the switch traps in force were set.
+    pub(crate) switch_traps: RefCell<Vec<&'static Location<'static>>>,
+    pub(crate) failure: RefCell<Option<Failure>>,
+    pub(crate) injected: RefCell<Option<Box<dyn std::error::Error>>>,
+    pub(crate) locals: RefCell<Vec<(usize, Rc<dyn Any>)>>,
+    /// The innermost deadline region the tasklet is in.
+    pub(crate) region: RefCell<Option<Rc<dyn Any>>>,
+}
+
+/// A tasklet, as the kernel sees it.
+pub struct Task {
+    pub(crate) who: Identity,
+    pub(crate) home: Rc<Home>,
+    /// Counts openings and settlements of waits.
+    pub(super) serial: Cell<u64>,
+    /// How the last wait was settled.
+    pub(super) outcome: Cell<u32>,
+    pub(crate) flags: Cell<u16>,
+    pub(crate) doing: Cell<Doing>,
+    /// Where the present operation is in the user's source.
+    pub(crate) at: Cell<Option<&'static Location<'static>>>,
+    pub(crate) since: Cell<Nanos>,
+    /// Which park of its scheduler the last one of this tasklet was: orders those who wait.
+    pub(crate) arrived: Cell<u64>,
+    pub(crate) body: Cell<Option<Body>>,
+    pub(crate) stack: Cell<Option<Stack>>,
+    pub(crate) stack_bytes: usize,
+    /// Its place in the scheduler's table.
+    pub(crate) slot: Cell<usize>,
+    pub(crate) joiners: RefCell<SmallVec<[(Wait, u32); 1]>>,
+    extra: OnceCell<Box<Extra>>,
+}
+
+impl Task {
+    pub(crate) fn new(who: Identity, home: Rc<Home>, body: Body, stack_bytes: usize) -> Task {
+        Task {
+            who,
+            home,
+            serial: Cell::new(0),
+            outcome: Cell::new(0),
+            flags: Cell::new(0),
+            doing: Cell::new(Doing::Nothing),
+            at: Cell::new(None),
+            since: Cell::new(0),
+            arrived: Cell::new(0),
+            body: Cell::new(Some(body)),
+            stack: Cell::new(None),
+            stack_bytes,
+            slot: Cell::new(0),
+            joiners: RefCell::default(),
+            extra: OnceCell::new(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> TaskletId {
+        self.who.id
+    }
+
+    pub(crate) fn extra(&self) -> &Extra {
+        self.extra.get_or_init(Box::default)
+    }
+
+    /// The rare parts, if it has any.
+    pub(crate) fn extra_if_any(&self) -> Option<&Extra> {
+        self.extra.get().map(|it| &**it)
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, bits: u16) -> bool {
+        self.flags.get() & bits != 0
+    }
+
+    pub(crate) fn set(&self, bits: u16) {
+        self.flags.set(self.flags.get() | bits);
+    }
+
+    pub(crate) fn clear(&self, bits: u16) {
+        self.flags.set(self.flags.get() & !bits);
+    }
+
+    /// Whether a wait of it is open.
+    #[inline]
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.serial.get() & 1 == 1
+    }
+
+    /// Lets `wait` be settled as `branch` when the tasklet ends.
+    pub(crate) fn add_joiner(&self, wait: Wait, branch: u32) {
+        let mut joiners = self.joiners.borrow_mut();
+        if joiners.len() == joiners.capacity() {
+            joiners.retain(|(it, _)| it.is_open());
+        }
+        joiners.push((wait, branch));
+    }
+
+    /// Why its blocking operations fail at present, if they do.
+    pub(crate) fn interruption(&self) -> Option<crate::error::Halt> {
+        use crate::error::Halt;
+        let shielded = self.extra_if_any().is_some_and(|it| it.shields.get() > 0);
+        if shielded && !self.has(flag::SHIELD_BROKEN) {
+            None
+        } else if self.has(flag::CANCELLED) {
+            Some(Halt::Cancelled)
+        } else if self.has(flag::TIMED_OUT) {
+            Some(Halt::TimedOut)
+        } else {
+            self.has(flag::INJECTED).then_some(Halt::Injected)
+        }
+    }
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = Vec::new();
+        self.who.write(&mut |part| text.extend_from_slice(part));
+        f.write_str(&String::from_utf8_lossy(&text))
+    }
+}

@@ -1,0 +1,103 @@
+//! What happened, as events, if somebody listens; it costs nothing when nobody does.
+//!
+//! Always: a hook runs while no state of the kernel or of a channel is borrowed.
+
+use super::name::TaskletId;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+
+/// Identifies a channel within its OS thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId(pub(crate) u64);
+
+impl fmt::Display for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "channel {}", self.0)
+    }
+}
+
+/// One of the two ends of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The end that gives values.
+    Send,
+    /// The end that takes them.
+    Receive,
+}
+
+/// Something that happened in a run, for [`on_event`](crate::RuntimeBuilder::on_event).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A tasklet was made; it has not run yet.
+    Spawned {
+        /// The new one.
+        tasklet: TaskletId,
+    },
+    /// Another tasklet runs from now on; `None` is the scheduler itself.
+    Switched {
+        /// Who ran.
+        from: Option<TaskletId>,
+        /// Who runs.
+        to: Option<TaskletId>,
+    },
+    /// A tasklet begins an operation on a channel.
+    Channel {
+        /// The channel.
+        channel: ChannelId,
+        /// Who; `None` outside any tasklet.
+        tasklet: Option<TaskletId>,
+        /// Which end it uses.
+        direction: Direction,
+        /// Whether it will have to wait.
+        will_block: bool,
+    },
+    /// A tasklet ended.
+    Finished {
+        /// The one that ended.
+        tasklet: TaskletId,
+    },
+}
+
+type Hook = Rc<dyn Fn(&Event)>;
+
+/// Who listens.
+#[derive(Default)]
+pub(crate) struct Trace {
+    hooks: RefCell<Vec<Hook>>,
+    listening: Cell<bool>,
+    /// A hook that causes an event is not told of it.
+    inside: Cell<bool>,
+}
+
+impl Trace {
+    pub(crate) fn listen(&self, hook: Hook) {
+        self.hooks.borrow_mut().push(hook);
+        self.listening.set(true);
+    }
+
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.listening.get()
+    }
+
+    /// Tells every hook, in the order they were given.
+    pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
+        if !self.listening.get() || self.inside.replace(true) {
+            return;
+        }
+        struct Leave<'a>(&'a Cell<bool>);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
+        let _leave = Leave(&self.inside);
+        let event = event();
+        let hooks = self.hooks.borrow().clone();
+        for hook in hooks {
+            hook(&event);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! One wait of one tasklet: it settles once, and that makes the tasklet ready.
+//!
+//! Always: of all offers made under a wait at most one settles it; settling an old wait does
+//! nothing. Wait: `Open -> Settled(branch)`.
+
+use super::task::{Task, flag};
+use crate::error::Halt;
+use std::rc::Rc;
+
+/// Why a wait was settled, when no branch of it won.
+pub(crate) const CANCELLED: u32 = u32::MAX;
+pub(crate) const TIMED_OUT: u32 = u32::MAX - 1;
+pub(crate) const INJECTED: u32 = u32::MAX - 2;
+/// The partner changed its mind (its value's evaluation panicked): wait again.
+pub(crate) const RETRY: u32 = u32::MAX - 3;
+/// The last handle of the other end went away; the branch is in the low bits.
+pub(crate) const CLOSED: u32 = 1 << 30;
+
+/// An open (or old) wait of a tasklet. Whoever holds one may settle it.
+#[derive(Clone)]
+pub struct Wait {
+    pub(crate) task: Rc<Task>,
+    serial: u64,
+}
+
+impl Wait {
+    /// Opens the next wait of `task`, which must be running and have none open.
+    #[inline]
+    pub(crate) fn open(task: Rc<Task>) -> Wait {
+        let serial = task.serial.get() + 1;
+        debug_assert!(serial & 1 == 1, "a wait is open already");
+        task.serial.set(serial);
+        Wait { task, serial }
+    }
+
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.task.serial.get() == self.serial
+    }
+
+    /// Whether this is a wait of the same tasklet as `other`.
+    #[inline]
+    pub(crate) fn same_tasklet(&self, other: &Rc<Task>) -> bool {
+        Rc::ptr_eq(&self.task, other)
+    }
+
+    /// Whether `other` is the same wait of the same tasklet.
+    #[inline]
+    pub(crate) fn is_same(&self, other: &Wait) -> bool {
+        self.serial == other.serial && Rc::ptr_eq(&self.task, &other.task)
+    }
+
+    /// Decides the wait without making the tasklet ready yet; false if it was decided before.
+    #[inline]
+    pub(crate) fn decide(&self, outcome: u32) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        self.task.serial.set(self.serial + 1);
+        self.task.outcome.set(outcome);
+        true
+    }
+
+    /// Decides the wait and makes the tasklet ready, behind all that are ready now.
+    #[inline]
+    pub(crate) fn settle(self, outcome: u32) -> bool {
+        let first = self.decide(outcome);
+        if first {
+            make_ready(self.task);
+        }
+        first
+    }
+}
+
+impl std::fmt::Debug for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "wait {} of {:?}", self.serial, self.task)
+    }
+}
+
+/// Puts a tasklet at the end of its scheduler's ready queue.
+#[inline]
+pub(crate) fn make_ready(task: Rc<Task>) {
+    let home = task.home.clone();
+    home.ready.borrow_mut().push_back(task);
+}
+
+/// Changes how the last wait was settled, for a tasklet that has not been made ready yet.
+pub(crate) fn overrule(task: &Task, outcome: u32) {
+    debug_assert!(!task.is_waiting(), "the wait is still open");
+    task.outcome.set(outcome);
+}
+
+/// Makes the operations of `task` fail from now on (or once, for an injection), also the present
+/// one, unless a partner is about to complete it.
+pub(crate) fn interrupt(task: &Rc<Task>, why: Halt) {
+    let (bit, outcome) = match why {
+        Halt::Cancelled => (flag::CANCELLED, CANCELLED),
+        Halt::TimedOut => (flag::TIMED_OUT, TIMED_OUT),
+        Halt::Injected => (flag::INJECTED, INJECTED),
+        Halt::Closed | Halt::CannotWait => unreachable!("not an interruption"),
+    };
+    task.set(bit);
+    if task.is_waiting() && !task.has(flag::COMMITTED) && task.interruption().is_some() {
+        settle_now(task, outcome);
+    }
+}
+
+/// Settles whatever wait of `task` is open.
+pub(crate) fn settle_now(task: &Rc<Task>, outcome: u32) {
+    if task.is_waiting() {
+        Wait { task: task.clone(), serial: task.serial.get() }.settle(outcome);
+    }
+}

@@ -1,0 +1,252 @@
+//! Operations as values: what a tasklet can wait for, combined and exported.
+//!
+//! Always: an operation that lost has had no effect on anybody. The idea is Concurrent ML's event
+//! (Reppy, 1991). Operation: `Idle -> Happened`, then its output is taken once.
+
+use crate::error::Halt;
+use crate::kernel::operation::{Arm, Patience, choose, perform};
+use crate::kernel::wait::Wait;
+use std::panic::Location;
+
+/// Something a tasklet can wait for: a send, a receive, a join, a timer, or any of several.
+///
+/// Operations are made by methods such as [`Receiver::receiving`](crate::Receiver::receiving),
+/// combined with the methods below, used as arms of [`select!`](crate::select!) (`op(...)`), and
+/// may be returned from functions, so that a library can export its own.
+///
+/// ```
+/// use tasklets::{Operation, channel, run, spawn};
+/// run(|| {
+///     let (left, from_left) = channel::<u8>();
+///     let (right, from_right) = channel::<&str>();
+///     spawn(move || right.send("seven"));
+///     let number = from_left.receiving().map(|it| it.unwrap().to_string());
+///     let text = from_right.receiving().map(|it| it.unwrap().to_owned());
+///     assert_eq!(number.or(text).wait(), "seven");
+///     drop(left);
+/// });
+/// ```
+pub trait Operation: Arm {
+    /// What it gives.
+    type Output;
+
+    /// Takes the output, after the operation has happened.
+    ///
+    /// # Panics
+    /// If it has not happened, or the output has been taken.
+    fn take(&mut self) -> Self::Output;
+
+    /// Waits until it happens.
+    ///
+    /// # Panics
+    /// If it is disabled by [`only_if`](Operation::only_if), or where it has to wait under a
+    /// [`switch_trap`](crate::switch_trap).
+    #[track_caller]
+    fn wait(mut self) -> Self::Output
+    where
+        Self: Sized,
+    {
+        let at = Location::caller();
+        perform(&mut [&mut self], Patience::Forever, true, at);
+        self.take()
+    }
+
+    /// Does it if that is possible without waiting; `None` if it is not.
+    #[track_caller]
+    fn poll(mut self) -> Option<Self::Output>
+    where
+        Self: Sized,
+    {
+        let at = Location::caller();
+        perform(&mut [&mut self], Patience::None, true, at).map(|_| self.take())
+    }
+
+    /// Applies `f` to the output.
+    fn map<F, U>(self, f: F) -> Map<Self, F>
+    where
+        Self: Sized,
+        F: FnOnce(Self::Output) -> U,
+    {
+        Map { operation: self, f: Some(f) }
+    }
+
+    /// This one or `other`, whichever can happen; by lot if both can.
+    fn or<O>(self, other: O) -> Or<Self, O>
+    where
+        Self: Sized,
+        O: Operation<Output = Self::Output>,
+    {
+        Or { left: self, right: other, right_won: false }
+    }
+
+    /// This one if `enabled`, else an operation that never happens.
+    #[doc(alias = "guard")]
+    fn only_if(self, enabled: bool) -> OnlyIf<Self>
+    where
+        Self: Sized,
+    {
+        OnlyIf { operation: self, enabled }
+    }
+}
+
+impl<O: Operation + ?Sized> Arm for &mut O {
+    fn attempt(&mut self, at: &'static Location<'static>) -> bool {
+        (**self).attempt(at)
+    }
+    fn publish(&mut self, wait: &Wait, branch: u32) {
+        (**self).publish(wait, branch);
+    }
+    fn withdraw(&mut self, wait: &Wait, branch: u32) {
+        (**self).withdraw(wait, branch);
+    }
+    fn complete(&mut self, branch: u32, closed: bool, at: &'static Location<'static>) -> bool {
+        (**self).complete(branch, closed, at)
+    }
+    fn halt(&mut self, why: Halt) {
+        (**self).halt(why);
+    }
+    fn width(&self) -> u32 {
+        (**self).width()
+    }
+}
+
+impl<O: Operation + ?Sized> Operation for &mut O {
+    type Output = O::Output;
+
+    fn take(&mut self) -> O::Output {
+        (**self).take()
+    }
+}
+
+/// Made by [`Operation::map`].
+#[derive(Debug)]
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Map<O, F> {
+    operation: O,
+    f: Option<F>,
+}
+
+impl<O: Arm, F> Arm for Map<O, F> {
+    fn attempt(&mut self, at: &'static Location<'static>) -> bool {
+        self.operation.attempt(at)
+    }
+    fn publish(&mut self, wait: &Wait, branch: u32) {
+        self.operation.publish(wait, branch);
+    }
+    fn withdraw(&mut self, wait: &Wait, branch: u32) {
+        self.operation.withdraw(wait, branch);
+    }
+    fn complete(&mut self, branch: u32, closed: bool, at: &'static Location<'static>) -> bool {
+        self.operation.complete(branch, closed, at)
+    }
+    fn halt(&mut self, why: Halt) {
+        self.operation.halt(why);
+    }
+    fn width(&self) -> u32 {
+        self.operation.width()
+    }
+}
+
+impl<O: Operation, F: FnOnce(O::Output) -> U, U> Operation for Map<O, F> {
+    type Output = U;
+
+    fn take(&mut self) -> U {
+        let f = self.f.take().expect("the output of an operation is taken once");
+        f(self.operation.take())
+    }
+}
+
+/// Made by [`Operation::only_if`].
+#[derive(Debug)]
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct OnlyIf<O> {
+    operation: O,
+    enabled: bool,
+}
+
+impl<O: Arm> Arm for OnlyIf<O> {
+    fn attempt(&mut self, at: &'static Location<'static>) -> bool {
+        self.enabled && self.operation.attempt(at)
+    }
+    fn publish(&mut self, wait: &Wait, branch: u32) {
+        if self.enabled {
+            self.operation.publish(wait, branch);
+        }
+    }
+    fn withdraw(&mut self, wait: &Wait, branch: u32) {
+        if self.enabled {
+            self.operation.withdraw(wait, branch);
+        }
+    }
+    fn complete(&mut self, branch: u32, closed: bool, at: &'static Location<'static>) -> bool {
+        self.operation.complete(branch, closed, at)
+    }
+    fn halt(&mut self, why: Halt) {
+        self.operation.halt(why);
+    }
+    fn width(&self) -> u32 {
+        if self.enabled { self.operation.width() } else { 0 }
+    }
+}
+
+impl<O: Operation> Operation for OnlyIf<O> {
+    type Output = O::Output;
+
+    fn take(&mut self) -> O::Output {
+        self.operation.take()
+    }
+}
+
+/// Made by [`Operation::or`].
+#[derive(Debug)]
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Or<L, R> {
+    left: L,
+    right: R,
+    right_won: bool,
+}
+
+impl<L: Arm, R: Arm> Arm for Or<L, R> {
+    fn attempt(&mut self, at: &'static Location<'static>) -> bool {
+        let (left, right) = (self.left.width() > 0, self.right.width() > 0);
+        let right_first = right && (!left || choose(2) == 1);
+        self.right_won = right_first && self.right.attempt(at);
+        if self.right_won || (left && self.left.attempt(at)) {
+            return true;
+        }
+        self.right_won = right && !right_first && self.right.attempt(at);
+        self.right_won
+    }
+    fn publish(&mut self, wait: &Wait, branch: u32) {
+        self.left.publish(wait, branch);
+        self.right.publish(wait, branch + self.left.width());
+    }
+    fn withdraw(&mut self, wait: &Wait, branch: u32) {
+        self.left.withdraw(wait, branch);
+        self.right.withdraw(wait, branch + self.left.width());
+    }
+    fn complete(&mut self, branch: u32, closed: bool, at: &'static Location<'static>) -> bool {
+        let left = self.left.width();
+        self.right_won = branch >= left;
+        if self.right_won {
+            self.right.complete(branch - left, closed, at)
+        } else {
+            self.left.complete(branch, closed, at)
+        }
+    }
+    fn halt(&mut self, why: Halt) {
+        self.right_won = self.left.width() == 0;
+        if self.right_won { self.right.halt(why) } else { self.left.halt(why) }
+    }
+    fn width(&self) -> u32 {
+        self.left.width() + self.right.width()
+    }
+}
+
+impl<L: Operation, R: Operation<Output = L::Output>> Operation for Or<L, R> {
+    type Output = L::Output;
+
+    fn take(&mut self) -> L::Output {
+        if self.right_won { self.right.take() } else { self.left.take() }
+    }
+}

@@ -1,0 +1,425 @@
+//! Scopes: tasklets that end before their parent goes on, and may borrow from it.
+//!
+//! Always: when a scope has been left, by whatever path, none of its tasklets exists; a tasklet
+//! that cannot be ended takes the process with it, by name, because its borrows would dangle.
+//! Scope: `Open -> Closing -> Closed`.
+
+use crate::channel::{Never, Receiver, Sender, channel};
+use crate::error::JoinError;
+use crate::kernel::running;
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::stack::{Loan, lend};
+use crate::kernel::task::{Doing, Failure, Task, flag};
+use crate::kernel::wait::Wait;
+use crate::tasklet::{Builder, SpawnError, Tasklet, TaskletRef, body_of};
+use crate::time::{self, Region, Timed};
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Runs `f`, which may spawn tasklets that borrow, and returns when all of them have ended.
+///
+/// If `f` or a child panics, or the caller is cancelled while it waits for them, the other
+/// children are cancelled. Waits for the children even if the caller has been cancelled.
+///
+/// # Panics
+/// With the panic of `f`, else with that of the first child that panicked and was not joined;
+/// [`try_scope`] gives all of them. Where waiting is not possible (outside of a run, in a
+/// destructor during a panic, under a trap).
+///
+/// ```
+/// use tasklets::{run, scope};
+/// let mut words = vec!["a".to_string(), "b".to_string()];
+/// run(|| {
+///     scope(|s| {
+///         for word in &mut words {
+///             s.spawn(|| word.push('!'));
+///         }
+///     });
+/// });
+/// assert_eq!(words, ["a!", "b!"]);
+/// ```
+#[track_caller]
+#[doc(alias("nursery", "TaskGroup", "errgroup", "Group", "WaitGroup"))]
+pub fn scope<'env, R>(f: impl for<'scope> FnOnce(Scope<'scope, 'env>) -> R) -> R {
+    match try_scope(f) {
+        Ok(value) => value,
+        Err(mut error) => match error.failures.swap_remove(0).cause {
+            Cause::Panicked(payload) => resume_unwind(payload),
+            Cause::Failed(error) => panic!("a tasklet of the scope failed: {error}"),
+        },
+    }
+}
+
+/// [`scope`] that returns what failed instead of panicking.
+///
+/// # Errors
+/// [`ScopeError`] with every child that panicked unjoined or [failed](Scope::spawn_try), in the
+/// order in which they ended. A panic of `f` itself is not an error: it goes on.
+///
+/// # Panics
+/// With the panic of `f`; where waiting is not possible.
+///
+/// ```
+/// use tasklets::{run, try_scope};
+/// let error = run(|| {
+///     try_scope(|s| drop(s.spawn_try(|| "x".parse::<i32>()))).unwrap_err()
+/// });
+/// assert_eq!(error.failures.len(), 1);
+/// ```
+#[track_caller]
+pub fn try_scope<'env, R>(
+    f: impl for<'scope> FnOnce(Scope<'scope, 'env>) -> R,
+) -> Result<R, ScopeError> {
+    let at = Location::caller();
+    let parent = match running::waiter() {
+        Ok(parent) => parent,
+        Err(why) => panic!("a scope has to wait for its tasklets, but {why}"),
+    };
+    let children = Rc::new(Children::new(parent, at));
+    let watched = children.clone();
+    let ended = lend(children, |loan| {
+        let ended = catch_unwind(AssertUnwindSafe(|| f(Scope { loan })));
+        if ended.is_err() {
+            loan.state.cancel();
+        }
+        loan.state.await_all();
+        ended
+    });
+    let value = ended.unwrap_or_else(|panic| resume_unwind(panic));
+    watched.collect_panics();
+    let failures = watched.failures.take();
+    if failures.is_empty() { Ok(value) } else { Err(ScopeError { failures }) }
+}
+
+/// [`scope`] under a deadline: [`within`](crate::within) around a scope.
+///
+/// # Panics
+/// As [`scope`].
+#[track_caller]
+pub fn scope_within<'env, R>(
+    delay: Duration,
+    f: impl for<'scope> FnOnce(Scope<'scope, 'env>) -> R,
+) -> Timed<R> {
+    time::within(delay, || scope(f))
+}
+
+/// The children of a scope, and who waits for them.
+struct Children {
+    parent: Rc<Task>,
+    at: &'static Location<'static>,
+    tasks: RefCell<Vec<Rc<Task>>>,
+    failures: RefCell<Vec<ScopeFailure>>,
+    cancelled: Cell<bool>,
+    /// Dropping the sender tells who listens that the scope shuts down.
+    stop: RefCell<Option<(Option<Sender<Never>>, Receiver<Never>)>>,
+}
+
+impl Children {
+    fn new(parent: Rc<Task>, at: &'static Location<'static>) -> Children {
+        Children {
+            parent,
+            at,
+            tasks: RefCell::default(),
+            failures: RefCell::default(),
+            cancelled: Cell::new(false),
+            stop: RefCell::new(None),
+        }
+    }
+
+    fn add(&self, task: Rc<Task>) {
+        let mut tasks = self.tasks.borrow_mut();
+        if tasks.len() == tasks.capacity() {
+            // Those that are over are kept only for a panic that nobody has taken.
+            tasks.retain(|it| !it.has(flag::FINISHED) || it.extra_if_any().is_some());
+        }
+        tasks.push(task);
+    }
+
+    fn living(&self) -> Vec<Rc<Task>> {
+        self.tasks.borrow().iter().filter(|it| !it.has(flag::FINISHED)).cloned().collect()
+    }
+
+    fn cancel(&self) {
+        self.cancelled.set(true);
+        self.living().into_iter().for_each(|task| TaskletRef { task }.cancel());
+    }
+
+    /// Waits until every child has ended, whatever happens to the parent meanwhile.
+    fn await_all(&self) {
+        loop {
+            let living = self.living();
+            let Some(child) = living.first() else { break };
+            if self.parent.has(flag::CANCELLED) && self.parent.interruption().is_some() {
+                self.cancel();
+                if child.has(flag::FINISHED) {
+                    continue;
+                }
+            }
+            let wait = Wait::open(self.parent.clone());
+            child.add_joiner(wait, 0);
+            running::park(&self.parent, Doing::ScopeEnd(living.len() as u32), self.at);
+        }
+        for task in self.tasks.borrow().iter().filter(|it| it.has(flag::ABANDONED)) {
+            // `lend` is about to abort: say why.
+            eprintln!("tasklets: {task:?} borrows from the scope at {} and would not end", self.at);
+        }
+    }
+
+    fn collect_panics(&self) {
+        for task in self.tasks.borrow().iter() {
+            let Some(extra) = task.extra_if_any() else { continue };
+            let failure = extra.failure.take();
+            if let Some(Failure::Panicked(payload)) = failure {
+                let tasklet = TaskletRef { task: task.clone() };
+                let cause = Cause::Panicked(payload);
+                self.failures.borrow_mut().push(ScopeFailure { tasklet, cause });
+            }
+        }
+    }
+}
+
+/// A place to spawn tasklets that end before the scope does.
+#[derive(Clone, Copy)]
+pub struct Scope<'scope, 'env: 'scope> {
+    loan: &'scope Loan<'scope, 'env, Rc<Children>>,
+}
+
+impl<'scope> Scope<'scope, '_> {
+    /// Spawns a tasklet that may borrow what outlives the scope.
+    ///
+    /// If it panics its siblings are cancelled.
+    ///
+    /// # Panics
+    /// When no more tasklets can be made; [`spawn_with`](Self::spawn_with) returns an error.
+    #[track_caller]
+    pub fn spawn<T: 'scope>(self, f: impl FnOnce() -> T + 'scope) -> ScopedTasklet<'scope, T> {
+        match self.spawn_with(Builder::new(), f) {
+            Ok(tasklet) => tasklet,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// [`spawn`](Self::spawn) with a name or a stack of another size.
+    ///
+    /// # Errors
+    /// As [`Builder::spawn`].
+    #[track_caller]
+    pub fn spawn_with<T: 'scope>(
+        self,
+        builder: Builder,
+        f: impl FnOnce() -> T + 'scope,
+    ) -> Result<ScopedTasklet<'scope, T>, SpawnError> {
+        let at = Location::caller();
+        let children = self.loan.state.clone();
+        let scheduler = Scheduler::active().expect("a scope is open only in a run");
+        let (body, value) = body_of(f);
+        let watched = children.clone();
+        let body = self.loan.erase(Box::new(move || {
+            body();
+            let failed = running::current().is_some_and(|it| {
+                let failure = it.extra_if_any().map(|it| it.failure.borrow());
+                failure.is_some_and(|it| matches!(*it, Some(Failure::Panicked(_))))
+            });
+            if failed {
+                watched.cancel();
+            }
+        }));
+        let task = builder.queue(&scheduler, body, at)?;
+        if let Some(region) = Region::of(&children.parent) {
+            Region::adopt(&region, &task);
+        }
+        if children.cancelled.get() {
+            task.set(flag::CANCELLED);
+        }
+        task.set(flag::SCOPED);
+        children.add(task.clone());
+        Ok(ScopedTasklet { inner: Tasklet::new(task, value), scope: PhantomData })
+    }
+
+    /// Spawns a tasklet whose error cancels its siblings and is kept in the [`ScopeError`].
+    #[track_caller]
+    pub fn spawn_try<T: 'scope, E: Into<Box<dyn Error>>>(
+        self,
+        f: impl FnOnce() -> Result<T, E> + 'scope,
+    ) -> ScopedTasklet<'scope, Option<T>> {
+        let children = self.loan.state.clone();
+        self.spawn(move || match f() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let tasklet = crate::current().expect("a body runs in its tasklet");
+                let cause = Cause::Failed(error.into());
+                children.failures.borrow_mut().push(ScopeFailure { tasklet, cause });
+                children.cancel();
+                None
+            }
+        })
+    }
+
+    /// Cancels every tasklet of the scope, also those spawned from now on.
+    pub fn cancel(self) {
+        self.loan.state.cancel();
+    }
+
+    /// Tasklets of the scope that have not ended.
+    pub fn running(self) -> usize {
+        self.loan.state.living().len()
+    }
+
+    /// A receiver that is closed when [`shutdown`](Self::shutdown) begins.
+    pub fn stopping(self) -> Receiver<Never> {
+        let mut stop = self.loan.state.stop.borrow_mut();
+        stop.get_or_insert_with(|| {
+            let (tx, rx) = channel();
+            (Some(tx), rx)
+        })
+        .1
+        .clone()
+    }
+
+    /// Asks the tasklets to end, waits for at most `grace`, cancels the slow and waits for them.
+    ///
+    /// They are asked through [`stopping`](Self::stopping). Returns the slow.
+    ///
+    /// # Panics
+    /// If called by a tasklet of the scope.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{pause, run, scope};
+    /// run(|| {
+    ///     let slow = scope(|s| {
+    ///         let stop = s.stopping();
+    ///         s.spawn(move || stop.recv());
+    ///         s.spawn(|| pause());
+    ///         s.shutdown(Duration::from_millis(1))
+    ///     });
+    ///     assert_eq!(slow.len(), 1);
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn shutdown(self, grace: Duration) -> Vec<TaskletRef> {
+        let children = &self.loan.state;
+        let me = running::current().expect("a scope is open only in a run");
+        let inside = children.tasks.borrow().iter().any(|it| Rc::ptr_eq(it, &me));
+        assert!(!inside, "a tasklet of the scope cannot wait for its own end");
+        drop(self.stopping());
+        let stop = children.stop.borrow_mut().as_mut().and_then(|(tx, _)| tx.take());
+        drop(stop);
+        time::within(grace, || {
+            for task in children.living() {
+                let wait = |wait: Wait| task.add_joiner(wait, 0);
+                if !task.has(flag::FINISHED)
+                    && running::wait_for(Doing::Joining(task.id()), children.at, wait).is_err()
+                {
+                    break;
+                }
+            }
+        });
+        let slow = children.living();
+        children.cancel();
+        children.await_all();
+        slow.into_iter().map(|task| TaskletRef { task }).collect()
+    }
+}
+
+impl fmt::Debug for Scope<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").field("running", &self.running()).finish_non_exhaustive()
+    }
+}
+
+/// A handle to a tasklet of a scope; it may be dropped.
+///
+/// Dereferences to [`TaskletRef`].
+pub struct ScopedTasklet<'scope, T> {
+    inner: Tasklet<T>,
+    scope: PhantomData<&'scope ()>,
+}
+
+impl<T> ScopedTasklet<'_, T> {
+    /// Waits until the tasklet has ended and takes its result: see [`Tasklet::join`].
+    ///
+    /// # Errors
+    /// As [`Tasklet::join`]; a panic that is taken here is not raised by the scope.
+    #[track_caller]
+    pub fn join(self) -> Result<T, JoinError> {
+        self.inner.join()
+    }
+
+    /// The handle, to be used as an operation.
+    pub fn joining(&mut self) -> &mut Tasklet<T> {
+        &mut self.inner
+    }
+}
+
+impl<T> std::ops::Deref for ScopedTasklet<'_, T> {
+    type Target = TaskletRef;
+
+    fn deref(&self) -> &TaskletRef {
+        &self.inner
+    }
+}
+
+impl<T> fmt::Debug for ScopedTasklet<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// Everything that failed in a scope.
+#[derive(Debug)]
+pub struct ScopeError {
+    /// At least one; in the order in which they were noticed.
+    pub failures: Vec<ScopeFailure>,
+}
+
+/// One tasklet that failed.
+#[derive(Debug)]
+pub struct ScopeFailure {
+    /// Which.
+    pub tasklet: TaskletRef,
+    /// How.
+    pub cause: Cause,
+}
+
+/// How a tasklet of a scope failed.
+pub enum Cause {
+    /// It panicked, with this.
+    Panicked(Box<dyn std::any::Any + Send>),
+    /// It returned this error ([`Scope::spawn_try`]).
+    Failed(Box<dyn Error>),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Panicked(payload) => {
+                write!(f, "panicked: {}", crate::error::panic_message(&**payload))
+            }
+            Cause::Failed(error) => write!(f, "failed: {error}"),
+        }
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for ScopeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of the scope's tasklets failed", self.failures.len())?;
+        for ScopeFailure { tasklet, cause } in &self.failures {
+            write!(f, "; {tasklet} {cause}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for ScopeError {}

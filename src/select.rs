@@ -1,0 +1,251 @@
+//! Selecting: exactly one of several operations happens.
+//!
+//! Always: the losers have no effect on anybody; among several that can happen the choice is
+//! fair, by the run's chooser. [`select!`](crate::select!) is for arms written down,
+//! [`select()`] for operations in a slice, [`Select`] for channels known at run time and used again.
+
+mod reused;
+
+pub use reused::{Chosen, Select};
+
+pub use crate::kernel::operation::Arm;
+use crate::kernel::operation::{Patience, perform};
+use crate::time;
+use std::panic::Location;
+use std::time::Duration;
+
+/// Makes exactly one of `operations` happen; tells which, its output is in it.
+///
+/// Waits until one can happen. If the tasklet is stopped, the first enabled operation gets the
+/// reason.
+///
+/// # Panics
+/// If none is enabled.
+///
+/// ```
+/// use tasklets::{Operation, channel, run, select, spawn};
+/// run(|| {
+///     let ends: Vec<_> = (0..3).map(|_| channel()).collect();
+///     let tx = ends[1].0.clone();
+///     spawn(move || tx.send("one"));
+///     let mut operations: Vec<_> = ends.iter().map(|(_, rx)| rx.receiving()).collect();
+///     let mut arms: Vec<_> = operations.iter_mut().map(|it| it as &mut dyn select::Arm).collect();
+///     let index = select::select(&mut arms);
+///     assert_eq!((index, operations[index].take()), (1, Ok("one")));
+/// });
+/// ```
+#[track_caller]
+pub fn select(operations: &mut [&mut dyn Arm]) -> usize {
+    let won = perform(operations, Patience::Forever, false, Location::caller());
+    won.expect("patience was without end")
+}
+
+#[doc(hidden)]
+pub mod support {
+    //! What the macro needs by name.
+    use super::{Arm, Duration, Location, Patience, perform, time};
+
+    /// See `kernel/operation.rs`.
+    #[track_caller]
+    pub fn run(arms: &mut [&mut dyn Arm], biased: bool, patience: Patience) -> Option<usize> {
+        perform(arms, patience, biased, Location::caller())
+    }
+
+    pub const FOREVER: Patience = Patience::Forever;
+    pub const NONE: Patience = Patience::None;
+
+    pub fn for_at_most(delay: Duration) -> Patience {
+        Patience::Until(time::after_now(delay))
+    }
+}
+
+/// Waits for exactly one of several operations, in the syntax of crossbeam-channel.
+///
+/// ```text
+/// select! {
+///     biased;                                  // optional: try the arms in the order written
+///     recv(rx) -> value => ...,                // value: Result<T, Halt>
+///     send(tx, expression) -> sent => ...,     // sent: Result<(), SendError<T>>
+///     op(operation) -> output => ...,          // any `Operation`, by value or `&mut`
+///     recv(rx) -> value if condition => ...,   // an arm that is off unless the condition holds
+///     default => ...,                          // if nothing can happen now
+///     default(delay) => ...,                   // if nothing happens for that long
+/// }
+/// ```
+///
+/// The expression of a `send` arm is evaluated only if the arm is taken (a receiver is certain by
+/// then and waits for it), or if it fails, to give it back. A closed channel makes its arm ready,
+/// with the error. If the tasklet is stopped while it waits, the first arm that is on gets the
+/// reason. Among arms that can happen the choice is fair; with `biased;` the first one wins, which
+/// promises nothing about arms that become ready later.
+///
+/// # Panics
+/// If no arm is on and there is no `default`: it would wait for ever. Without any arm it does not
+/// compile.
+///
+/// ```
+/// use std::time::Duration;
+/// use tasklets::{channel, run, select, spawn};
+/// run(|| {
+///     let (tx, rx) = channel();
+///     let (reply, answers) = channel::<String>();
+///     spawn(move || reply.send(rx.recv().unwrap()));
+///     let mut sent = false;
+///     let answer = loop {
+///         select! {
+///             send(tx, "hello".to_string()) -> done if !sent => { done.unwrap(); sent = true }
+///             recv(answers) -> answer => break answer.unwrap(),
+///             default(Duration::from_secs(5)) => panic!("nobody answers"),
+///         }
+///     };
+///     assert_eq!(answer, "hello");
+/// });
+/// ```
+#[macro_export]
+#[doc(alias("alt", "pri_alt"))]
+macro_rules! select {
+    () => {
+        ::std::compile_error!("a select! without arms would wait for ever")
+    };
+    (biased; $($arms:tt)+) => {
+        $crate::__select!(@parse true [] [] $($arms)+)
+    };
+    ($($arms:tt)+) => {
+        $crate::__select!(@parse false [] [] $($arms)+)
+    };
+}
+
+/// The parser and generator of [`select!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __select {
+    // All arms are parsed.
+    (@parse $biased:tt [] []) => {
+        ::std::compile_error!("a select! without arms would wait for ever")
+    };
+    (@parse $biased:tt [$($arm:tt)*] [$($default:tt)*]) => {
+        $crate::__select!(@make $biased [$($arm)*] [$($default)*])
+    };
+    (@parse $biased:tt $arms:tt $default:tt , $($rest:tt)*) => {
+        $crate::__select!(@parse $biased $arms $default $($rest)*)
+    };
+
+    (@parse $biased:tt [$($arm:tt)*] [] default => $body:block $($rest:tt)*) => {
+        $crate::__select!(@parse $biased [$($arm)*] [
+            ($crate::select::support::NONE) ($body)] $($rest)*)
+    };
+    (@parse $biased:tt [$($arm:tt)*] [] default => $body:expr $(, $($rest:tt)*)?) => {
+        $crate::__select!(@parse $biased [$($arm)*] [
+            ($crate::select::support::NONE) ($body)] $($($rest)*)?)
+    };
+    (@parse $biased:tt [$($arm:tt)*] [] default($delay:expr) => $body:block $($rest:tt)*) => {
+        $crate::__select!(@parse $biased [$($arm)*] [
+            ($crate::select::support::for_at_most($delay)) ($body)] $($rest)*)
+    };
+    (@parse $biased:tt [$($arm:tt)*] [] default($delay:expr) => $body:expr
+        $(, $($rest:tt)*)?) => {
+        $crate::__select!(@parse $biased [$($arm)*] [
+            ($crate::select::support::for_at_most($delay)) ($body)] $($($rest)*)?)
+    };
+
+    (@parse $biased:tt [$($arm:tt)*] $default:tt $kind:ident($($what:tt)*)
+        -> $pattern:pat_param $(if $guard:expr)? => $body:block $($rest:tt)*) => {
+        $crate::__select!(@parse $biased [$($arm)* {
+            operation end output $kind ($($what)*) ($pattern) ($($guard)?) ($body)
+        }] $default $($rest)*)
+    };
+    (@parse $biased:tt [$($arm:tt)*] $default:tt $kind:ident($($what:tt)*)
+        -> $pattern:pat_param $(if $guard:expr)? => $body:expr $(, $($rest:tt)*)?) => {
+        $crate::__select!(@parse $biased [$($arm)* {
+            operation end output $kind ($($what)*) ($pattern) ($($guard)?) ($body)
+        }] $default $($($rest)*)?)
+    };
+    (@parse $($other:tt)*) => {
+        ::std::compile_error!(
+            "an arm of select! is recv(rx) -> v => .., send(tx, e) -> r => .., \
+             op(operation) -> v => .., default => .. or default(delay) => .."
+        )
+    };
+
+    (@make $biased:tt [$({
+        $operation:ident $end:ident $output:ident $kind:ident $what:tt $pattern:tt $guard:tt $body:tt
+    })*] [$(($patience:expr) ($default:expr))?]) => {{
+        #[allow(unused_imports)]
+        use $crate::Operation as _;
+        $(let mut $output = ::std::option::Option::None;)*
+        let chosen = {
+            $(
+                $crate::__select!(@end $kind $end $what);
+                let mut $operation = $crate::__select!(@operation $kind $end $what $guard);
+            )*
+            let chosen = $crate::select::support::run(
+                &mut [$(&mut $operation),*],
+                $biased,
+                $crate::__select!(@patience $($patience)?),
+            );
+            $crate::__select!(@collect chosen (0_usize)
+                [$({$operation $output $kind $what})*]);
+            chosen
+        };
+        $crate::__select!(@run chosen (0_usize) [$({$output $pattern $body})*] [$($default)?])
+    }};
+
+    (@patience) => { $crate::select::support::FOREVER };
+    (@patience $patience:expr) => { $patience };
+
+    // The end of a channel is borrowed for as long as the operation lives.
+    (@end recv $end:ident ($rx:expr $(,)?)) => { let $end = &$rx; };
+    (@end send $end:ident ($tx:expr, $value:expr $(,)?)) => { let $end = &$tx; };
+    (@end op $end:ident ($operation:expr $(,)?)) => {};
+    (@end $kind:ident $end:ident $what:tt) => {
+        ::std::compile_error!("the arms of select! are recv, send, op and default")
+    };
+
+    (@operation recv $end:ident $what:tt ()) => { $end.receiving() };
+    (@operation send $end:ident $what:tt ()) => { $end.reserving() };
+    (@operation op $end:ident ($operation:expr $(,)?) ()) => { $operation };
+    (@operation recv $end:ident $what:tt ($guard:expr)) => { $end.receiving().only_if($guard) };
+    (@operation send $end:ident $what:tt ($guard:expr)) => { $end.reserving().only_if($guard) };
+    (@operation op $end:ident ($operation:expr $(,)?) ($guard:expr)) => {
+        $crate::Operation::only_if($operation, $guard)
+    };
+    (@operation $kind:ident $end:ident $what:tt $guard:tt) => { () };
+
+    (@collect $chosen:ident ($index:expr) []) => {};
+    (@collect $chosen:ident ($index:expr) [
+        {$operation:ident $output:ident send ($tx:expr, $value:expr $(,)?)} $($rest:tt)*
+    ]) => {
+        if $chosen == ::std::option::Option::Some($index) {
+            $output = ::std::option::Option::Some(match $operation.take() {
+                ::std::result::Result::Ok(permit) => {
+                    permit.send($value);
+                    ::std::result::Result::Ok(())
+                }
+                ::std::result::Result::Err(why) => {
+                    ::std::result::Result::Err($crate::SendError { value: $value, why })
+                }
+            });
+        }
+        $crate::__select!(@collect $chosen ($index + 1) [$($rest)*]);
+    };
+    (@collect $chosen:ident ($index:expr) [
+        {$operation:ident $output:ident $kind:ident $what:tt} $($rest:tt)*
+    ]) => {
+        if $chosen == ::std::option::Option::Some($index) {
+            $output = ::std::option::Option::Some($operation.take());
+        }
+        $crate::__select!(@collect $chosen ($index + 1) [$($rest)*]);
+    };
+
+    (@run $chosen:ident ($index:expr) [] []) => { ::std::unreachable!("no arm was chosen") };
+    (@run $chosen:ident ($index:expr) [] [$default:expr]) => { $default };
+    (@run $chosen:ident ($index:expr) [{$output:ident ($pattern:pat) ($body:expr)} $($rest:tt)*]
+        $default:tt) => {
+        if $chosen == ::std::option::Option::Some($index) {
+            let $pattern = $output.expect("the chosen arm has an output");
+            $body
+        } else {
+            $crate::__select!(@run $chosen ($index + 1) [$($rest)*] $default)
+        }
+    };
+}

@@ -1,0 +1,328 @@
+//! A select over channels known at run time, made once and waited on again and again.
+//!
+//! Always: an arm that could happen is in `hot`, or is found when it is published; a receiving arm
+//! stays registered with its channel between waits, so that a wait costs the same for any number
+//! of silent channels.
+
+use super::Select as This;
+use crate::channel::{Grant, Receiver, SelectEnd, Sender, Standing};
+use crate::error::{Halt, SendError};
+use crate::kernel::operation::{Patience, choose};
+use crate::kernel::running;
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::task::Doing;
+use crate::kernel::wait::{self, Wait};
+use crate::time;
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Receives from, and sends to, any number of channels, one at a time.
+///
+/// Made for loops: registering an arm costs once, waiting costs the same for 2 and for 2,000
+/// silent channels. Between waits its receivers are not offered to anybody.
+///
+/// ```
+/// use tasklets::{Select, channel, run, spawn};
+/// run(|| {
+///     let (ends, receivers): (Vec<_>, Vec<_>) = (0..10).map(|_| channel()).unzip();
+///     for (number, tx) in ends.into_iter().enumerate() {
+///         spawn(move || tx.send(number));
+///     }
+///     let mut select = Select::new();
+///     receivers.iter().for_each(|rx| drop(select.recv(rx)));
+///     let mut sum = 0;
+///     for _ in 0..receivers.len() {
+///         let chosen = select.wait().unwrap();
+///         let index = chosen.index();
+///         sum += chosen.recv(&receivers[index]).unwrap();
+///         select.remove(index);
+///     }
+///     assert_eq!(sum, 45);
+/// });
+/// ```
+pub struct Select<'a> {
+    arms: Vec<Option<&'a dyn SelectEnd>>,
+    /// Those that have to be offered anew for each wait.
+    sends: Vec<usize>,
+    shared: Rc<Shared>,
+}
+
+/// What the channels know of a select.
+#[derive(Default)]
+struct Shared {
+    /// Receiving arms that may be able to happen.
+    hot: RefCell<Vec<u32>>,
+    /// Which arms are in `hot`.
+    is_hot: RefCell<Vec<bool>>,
+    /// The open wait, while it waits.
+    wait: RefCell<Option<Wait>>,
+}
+
+impl Standing for Shared {
+    fn heat(&self, arm: u32) {
+        let mut is_hot = self.is_hot.borrow_mut();
+        if !std::mem::replace(&mut is_hot[arm as usize], true) {
+            self.hot.borrow_mut().push(arm);
+        }
+    }
+
+    fn waiting(&self) -> Option<Wait> {
+        self.wait.borrow().as_ref().filter(|it| it.is_open()).cloned()
+    }
+}
+
+/// How a wait came out, before it is an answer.
+enum Won {
+    Arm(usize, Grant),
+    Nobody,
+}
+
+impl<'a> Select<'a> {
+    /// Makes a select without arms.
+    pub fn new() -> Select<'a> {
+        Select { arms: Vec::new(), sends: Vec::new(), shared: Rc::default() }
+    }
+
+    /// Adds receiving from `receiver`; returns the arm's index.
+    pub fn recv<T>(&mut self, receiver: &'a Receiver<T>) -> usize {
+        let index = self.add(receiver);
+        let shared: Rc<dyn Standing> = self.shared.clone();
+        receiver.register(shared, index as u32);
+        self.shared.heat(index as u32);
+        index
+    }
+
+    /// Adds sending to `sender`; returns the arm's index. The value is named when it is chosen.
+    pub fn send<T>(&mut self, sender: &'a Sender<T>) -> usize {
+        let index = self.add(sender);
+        self.sends.push(index);
+        index
+    }
+
+    fn add(&mut self, end: &'a dyn SelectEnd) -> usize {
+        self.arms.push(Some(end));
+        self.shared.is_hot.borrow_mut().push(false);
+        self.arms.len() - 1
+    }
+
+    /// Takes an arm out; the indices of the others stay. True if it was there.
+    pub fn remove(&mut self, index: usize) -> bool {
+        let Some(end) = self.arms.get_mut(index).and_then(Option::take) else { return false };
+        let shared: Rc<dyn Standing> = self.shared.clone();
+        end.unregister(&shared);
+        self.sends.retain(|it| *it != index);
+        true
+    }
+
+    /// Waits until one of the arms has happened.
+    ///
+    /// # Errors
+    /// [`Halt::Cancelled`], [`Halt::TimedOut`], [`Halt::Injected`] when the tasklet is stopped;
+    /// [`Halt::CannotWait`] without an arm, and where waiting is not possible.
+    #[track_caller]
+    pub fn wait(&mut self) -> Result<Chosen<'_, 'a>, Halt> {
+        let chosen = self.perform(Patience::Forever, Location::caller())?;
+        chosen.ok_or(Halt::CannotWait)
+    }
+
+    /// Does one of the arms if that is possible without waiting.
+    ///
+    /// # Errors
+    /// None at present: a stopped tasklet may still try.
+    #[track_caller]
+    pub fn try_wait(&mut self) -> Result<Option<Chosen<'_, 'a>>, Halt> {
+        self.perform(Patience::None, Location::caller())
+    }
+
+    /// Waits for at most `delay`; `None` if nothing happened.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    #[track_caller]
+    pub fn wait_timeout(&mut self, delay: Duration) -> Result<Option<Chosen<'_, 'a>>, Halt> {
+        self.perform(Patience::Until(time::after_now(delay)), Location::caller())
+    }
+
+    /// Waits until `deadline`; `None` if nothing happened.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    #[track_caller]
+    pub fn wait_deadline(&mut self, deadline: Instant) -> Result<Option<Chosen<'_, 'a>>, Halt> {
+        self.perform(Patience::Until(time::nanos(deadline)), Location::caller())
+    }
+
+    fn perform(
+        &mut self,
+        patience: Patience,
+        at: &'static Location<'static>,
+    ) -> Result<Option<Chosen<'_, 'a>>, Halt> {
+        let (index, grant) = loop {
+            running::gate(patience != Patience::None)?;
+            if let Some(won) = self.attempt(at) {
+                break won;
+            }
+            if patience == Patience::None {
+                return Ok(None);
+            }
+            if patience == Patience::Forever && self.arms.iter().all(Option::is_none) {
+                return Err(Halt::CannotWait);
+            }
+            match self.park(patience, at)? {
+                Some(Won::Arm(index, grant)) => break (index, grant),
+                Some(Won::Nobody) => return Ok(None),
+                None => {}
+            }
+        };
+        let end = self.arms[index].expect("an arm that has won is there");
+        Ok(Some(Chosen { index, end, grant, used: false, select: std::marker::PhantomData }))
+    }
+
+    /// Tries the hot arms, then the sending ones, each kind in an order drawn by lot.
+    fn attempt(&self, at: &'static Location<'static>) -> Option<(usize, Grant)> {
+        loop {
+            let ways = self.shared.hot.borrow().len();
+            if ways == 0 {
+                break;
+            }
+            let lot = choose(ways);
+            let Some(index) = self.shared.hot.borrow().get(lot).map(|it| *it as usize) else {
+                continue;
+            };
+            if let Some(grant) = self.arms[index].and_then(|it| it.attempt(at)) {
+                return Some((index, grant));
+            }
+            // Taking may have let others run: look where the arm is now.
+            let place = self.shared.hot.borrow().iter().position(|it| *it as usize == index);
+            if let Some(place) = place {
+                self.shared.hot.borrow_mut().swap_remove(place);
+                self.shared.is_hot.borrow_mut()[index] = false;
+            }
+        }
+        let start = if self.sends.is_empty() { 0 } else { choose(self.sends.len()) };
+        let turned = self.sends[start..].iter().chain(&self.sends[..start]);
+        turned.copied().find_map(|it| Some((it, self.arms[it]?.attempt(at)?)))
+    }
+
+    /// `None`: the partner went away again.
+    fn park(
+        &self,
+        patience: Patience,
+        at: &'static Location<'static>,
+    ) -> Result<Option<Won>, Halt> {
+        let task = running::waiter()?;
+        let wait = Wait::open(task.clone());
+        for (index, arm) in self.arms.iter().enumerate() {
+            if let Some(arm) = arm {
+                arm.publish(&wait, index as u32);
+            }
+        }
+        let width = self.arms.len() as u32;
+        if let (Patience::Until(at), Some(scheduler)) = (patience, Scheduler::active()) {
+            scheduler.add_timer(at, wait.clone(), width);
+        }
+        *self.shared.wait.borrow_mut() = Some(wait.clone());
+        let outcome = running::park(&task, Doing::Selecting(width), at);
+        drop(self.shared.wait.take());
+        let won = if outcome < wait::RETRY { outcome & !wait::CLOSED } else { u32::MAX };
+        for index in self.sends.iter().filter(|it| **it as u32 != won) {
+            if let Some(arm) = self.arms[*index] {
+                arm.withdraw(&wait, *index as u32);
+            }
+        }
+        if let Some(why) = running::halt_of(&task, outcome) {
+            return Err(why);
+        }
+        match self.arms.get(won as usize).copied().flatten() {
+            Some(_) if outcome & wait::CLOSED != 0 => {
+                Ok(Some(Won::Arm(won as usize, Grant::Closed)))
+            }
+            Some(arm) => Ok(arm.complete(&task).map(|it| Won::Arm(won as usize, it))),
+            None if won == width => Ok(Some(Won::Nobody)),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Default for Select<'_> {
+    fn default() -> Self {
+        This::new()
+    }
+}
+
+impl Drop for Select<'_> {
+    fn drop(&mut self) {
+        for index in 0..self.arms.len() {
+            self.remove(index);
+        }
+    }
+}
+
+impl fmt::Debug for Select<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let arms = self.arms.iter().flatten().count();
+        f.debug_struct("Select").field("arms", &arms).finish_non_exhaustive()
+    }
+}
+
+/// The arm of a [`Select`] that has happened.
+///
+/// Finish it with [`recv`](Chosen::recv) or [`send`](Chosen::send). Dropping it drops the value
+/// that was received, or lets the receiver wait again that was to be sent to.
+#[must_use = "the operation has happened: finish it with `recv` or `send`"]
+pub struct Chosen<'s, 'a> {
+    index: usize,
+    end: &'a dyn SelectEnd,
+    grant: Grant,
+    used: bool,
+    select: std::marker::PhantomData<&'s mut Select<'a>>,
+}
+
+impl Chosen<'_, '_> {
+    /// The index of the arm.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Takes what was received.
+    ///
+    /// # Errors
+    /// [`Halt::Closed`] if the last sender is gone.
+    ///
+    /// # Panics
+    /// If `receiver` is not of the channel that was chosen, or the arm was for sending.
+    pub fn recv<T>(mut self, receiver: &Receiver<T>) -> Result<T, Halt> {
+        self.used = true;
+        receiver.claim(self.end, &mut self.grant)
+    }
+
+    /// Sends `value`.
+    ///
+    /// # Errors
+    /// [`Halt::Closed`] with the value, if the last receiver is gone.
+    ///
+    /// # Panics
+    /// If `sender` is not of the channel that was chosen, or the arm was for receiving.
+    #[track_caller]
+    pub fn send<T>(mut self, sender: &Sender<T>, value: T) -> Result<(), SendError<T>> {
+        self.used = true;
+        sender.fulfil(self.end, &mut self.grant, value, Location::caller())
+    }
+}
+
+impl Drop for Chosen<'_, '_> {
+    fn drop(&mut self) {
+        if !self.used {
+            self.end.give_up(&mut self.grant);
+        }
+    }
+}
+
+impl fmt::Debug for Chosen<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chosen").field("index", &self.index).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,373 @@
+//! Time: sleeping, timers as operations, and deadlines over a stretch of code.
+//!
+//! Always: nothing here waits in real time under a virtual clock; a time too far away to write
+//! down never comes. Region: `Open -> Expired`, and `Left` from either.
+
+use crate::error::Halt;
+use crate::kernel::clock::{NEVER, Nanos};
+use crate::kernel::operation::Arm;
+use crate::kernel::running;
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::task::{Doing, Task, flag};
+use crate::kernel::timer::Alarm;
+use crate::kernel::wait::{self, Wait};
+use crate::operation::Operation;
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+/// The present time of the run, which is virtual if the runtime's clock is.
+///
+/// Outside any run, the real time.
+///
+/// ```
+/// use std::time::Duration;
+/// use tasklets::{Runtime, now, sleep};
+/// let runtime = Runtime::builder().virtual_clock(true).build();
+/// let slept = runtime.run(|| {
+///     let start = now();
+///     sleep(Duration::from_secs(3_600)).unwrap();
+///     now() - start
+/// });
+/// assert_eq!(slept.unwrap(), Duration::from_secs(3_600));
+/// ```
+pub fn now() -> Instant {
+    match Scheduler::active() {
+        Some(it) => it.home.clock.instant(it.home.clock.now()),
+        None => crate::kernel::clock::real_now(),
+    }
+}
+
+/// `deadline` in the terms of the active run's clock.
+pub(crate) fn nanos(deadline: Instant) -> Nanos {
+    Scheduler::active().map_or(NEVER, |it| it.home.clock.nanos(deadline))
+}
+
+/// The time `delay` from now.
+pub(crate) fn after_now(delay: Duration) -> Nanos {
+    Scheduler::active().map_or(NEVER, |it| it.home.clock.after(delay))
+}
+
+/// Waits for `delay`.
+///
+/// A zero delay gives way once, so that the others and the outside get their turn.
+///
+/// # Errors
+/// [`Halt::Cancelled`], [`Halt::TimedOut`], [`Halt::Injected`] when the tasklet is stopped;
+/// [`Halt::CannotWait`] outside any run, under a block trap and while panicking.
+#[track_caller]
+pub fn sleep(delay: Duration) -> Result<(), Halt> {
+    if delay.is_zero() {
+        running::gate(true)?;
+        running::waiter()?;
+        running::yield_now();
+        return Ok(());
+    }
+    sleep_to(after_now(delay), Location::caller())
+}
+
+/// Waits until `deadline`; returns at once if it has passed.
+///
+/// # Errors
+/// As [`sleep`].
+#[track_caller]
+pub fn sleep_until(deadline: Instant) -> Result<(), Halt> {
+    sleep_to(nanos(deadline), Location::caller())
+}
+
+fn sleep_to(at: Nanos, place: &'static Location<'static>) -> Result<(), Halt> {
+    let scheduler = Scheduler::active().ok_or(Halt::CannotWait)?;
+    if at <= scheduler.home.clock.now() {
+        return running::gate(true);
+    }
+    running::wait_for(Doing::Sleeping(at), place, |wait| scheduler.add_timer(at, wait, 0))?;
+    Ok(())
+}
+
+/// An operation that happens once `delay` has passed, counted from this call.
+///
+/// Its output is the present time, or why the wait for it ended.
+///
+/// ```
+/// use std::time::Duration;
+/// use tasklets::{Never, after, channel, run, select};
+/// let answer = run(|| {
+///     let (_tx, rx) = channel::<Never>();
+///     select! {
+///         recv(rx) -> _ => "message",
+///         op(after(Duration::from_millis(1))) -> _ => "too late",
+///     }
+/// });
+/// assert_eq!(answer, "too late");
+/// ```
+pub fn after(delay: Duration) -> After {
+    After { at: after_now(delay), outcome: None }
+}
+
+/// An operation that happens once `deadline` has passed.
+pub fn at(deadline: Instant) -> After {
+    After { at: nanos(deadline), outcome: None }
+}
+
+/// The operation made by [`after`] and [`at`].
+#[derive(Debug)]
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct After {
+    at: Nanos,
+    outcome: Option<Result<Instant, Halt>>,
+}
+
+impl Arm for After {
+    fn attempt(&mut self, _: &'static Location<'static>) -> bool {
+        let due = Scheduler::active().is_some_and(|it| it.home.now.get() >= self.at);
+        if due {
+            self.outcome = Some(Ok(now()));
+        }
+        due
+    }
+    fn publish(&mut self, wait: &Wait, branch: u32) {
+        if let Some(scheduler) = Scheduler::active() {
+            scheduler.add_timer(self.at, wait.clone(), branch);
+        }
+    }
+    fn withdraw(&mut self, _: &Wait, _: u32) {
+        // The timer finds that its wait is over.
+    }
+    fn complete(&mut self, _: u32, _: bool, _: &'static Location<'static>) -> bool {
+        self.outcome = Some(Ok(now()));
+        true
+    }
+    fn halt(&mut self, why: Halt) {
+        self.outcome = Some(Err(why));
+    }
+    fn doing(&self) -> Doing {
+        Doing::Sleeping(self.at)
+    }
+}
+
+impl Operation for After {
+    type Output = Result<Instant, Halt>;
+
+    fn take(&mut self) -> Result<Instant, Halt> {
+        self.outcome.take().expect("the outcome of an operation is taken once, after it happened")
+    }
+}
+
+/// A timer that happens again and again, every `period`.
+///
+/// Wait for it through `&mut`: each time it happens it sets itself for the next period. Periods
+/// that passed while nobody waited are left out.
+///
+/// # Panics
+/// If `period` is zero.
+///
+/// ```
+/// use std::time::Duration;
+/// use tasklets::{Operation, run, tick};
+/// run(|| {
+///     let mut tick = tick(Duration::from_millis(1));
+///     let first = (&mut tick).wait().unwrap();
+///     let second = (&mut tick).wait().unwrap();
+///     assert!(second > first);
+/// });
+/// ```
+#[doc(alias("ticker", "interval"))]
+pub fn tick(period: Duration) -> Tick {
+    let period = u64::try_from(period.as_nanos()).unwrap_or(NEVER);
+    assert!(period > 0, "the period of a tick is zero");
+    Tick { timer: after(Duration::from_nanos(period)), period }
+}
+
+/// The operation made by [`tick`].
+#[derive(Debug)]
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Tick {
+    timer: After,
+    period: Nanos,
+}
+
+impl Arm for Tick {
+    fn attempt(&mut self, at: &'static Location<'static>) -> bool {
+        self.timer.attempt(at)
+    }
+    fn publish(&mut self, wait: &Wait, branch: u32) {
+        self.timer.publish(wait, branch);
+    }
+    fn withdraw(&mut self, wait: &Wait, branch: u32) {
+        self.timer.withdraw(wait, branch);
+    }
+    fn complete(&mut self, branch: u32, closed: bool, at: &'static Location<'static>) -> bool {
+        self.timer.complete(branch, closed, at)
+    }
+    fn halt(&mut self, why: Halt) {
+        self.timer.halt(why);
+    }
+    fn doing(&self) -> Doing {
+        self.timer.doing()
+    }
+}
+
+impl Operation for Tick {
+    type Output = Result<Instant, Halt>;
+
+    fn take(&mut self) -> Result<Instant, Halt> {
+        let outcome = self.timer.take();
+        if outcome.is_ok() {
+            let now = Scheduler::active().map_or(0, |it| it.home.clock.now());
+            let missed = now.saturating_sub(self.timer.at) / self.period;
+            let steps = self.period.saturating_mul(missed.saturating_add(1));
+            self.timer.at = self.timer.at.saturating_add(steps);
+        }
+        outcome
+    }
+}
+
+/// What came of a stretch of code under a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timed<R> {
+    /// What the code returned.
+    pub value: R,
+    /// Whether this deadline passed, and none further out did: then the timeouts were its own.
+    pub expired: bool,
+}
+
+/// Runs `f` under a deadline `delay` from now.
+///
+/// Once it has passed, every blocking operation in `f` (and in the children of scopes opened
+/// there) returns [`Halt::TimedOut`], also those that wait already. Deadlines nest; the outermost
+/// that has passed is the one that counts as expired. Code that does not communicate is not
+/// interrupted.
+///
+/// ```
+/// use std::time::Duration;
+/// use tasklets::{Halt, Never, channel, run, within};
+/// run(|| {
+///     let (_tx, rx) = channel::<Never>();
+///     let timed = within(Duration::from_millis(1), || rx.recv());
+///     assert_eq!(timed.value, Err(Halt::TimedOut));
+///     assert!(timed.expired);
+/// });
+/// ```
+#[doc(alias("timeout", "with_timeout", "Timeout"))]
+pub fn within<R>(delay: Duration, f: impl FnOnce() -> R) -> Timed<R> {
+    under(after_now(delay), f)
+}
+
+/// Runs `f` under a deadline: [`within`] with an absolute time.
+pub fn until<R>(deadline: Instant, f: impl FnOnce() -> R) -> Timed<R> {
+    under(nanos(deadline), f)
+}
+
+fn under<R>(at: Nanos, f: impl FnOnce() -> R) -> Timed<R> {
+    let (Some(task), Some(scheduler)) = (running::current(), Scheduler::active()) else {
+        return Timed { value: f(), expired: false };
+    };
+    struct Leave(Rc<Task>, Rc<Region>);
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            self.1.leave(&self.0);
+        }
+    }
+    let region = Region::enter(&task, &scheduler, at);
+    let leave = Leave(task, region.clone());
+    let value = f();
+    drop(leave);
+    Timed { value, expired: region.is_culprit() }
+}
+
+/// A stretch of code under a deadline, and who is in it.
+pub(crate) struct Region {
+    parent: Option<Rc<Region>>,
+    expired: Cell<bool>,
+    /// Still entered by the tasklet that opened it.
+    open: Cell<bool>,
+    members: RefCell<Vec<Weak<Task>>>,
+    children: RefCell<Vec<Weak<Region>>>,
+}
+
+impl Region {
+    fn enter(task: &Rc<Task>, scheduler: &Scheduler, at: Nanos) -> Rc<Region> {
+        let parent = Region::of(task);
+        let region = Rc::new(Region {
+            expired: Cell::new(false),
+            open: Cell::new(true),
+            members: RefCell::new(vec![Rc::downgrade(task)]),
+            children: RefCell::default(),
+            parent,
+        });
+        if let Some(parent) = &region.parent {
+            let mut siblings = parent.children.borrow_mut();
+            siblings.retain(|it| it.strong_count() > 0);
+            siblings.push(Rc::downgrade(&region));
+        }
+        let former = task.extra().region.replace(Some(region.clone()));
+        drop(former);
+        if at <= scheduler.home.clock.now() {
+            region.ring();
+        } else {
+            scheduler.add_alarm(at, region.clone());
+        }
+        region
+    }
+
+    /// The innermost region `task` is in.
+    pub(crate) fn of(task: &Task) -> Option<Rc<Region>> {
+        let region = task.extra_if_any()?.region.borrow().clone()?;
+        region.downcast::<Region>().ok()
+    }
+
+    /// Puts a child under the deadlines its parent is under.
+    pub(crate) fn adopt(region: &Rc<Region>, child: &Rc<Task>) {
+        let mut members = region.members.borrow_mut();
+        if members.len() == members.capacity() {
+            members.retain(|it| it.strong_count() > 0);
+        }
+        members.push(Rc::downgrade(child));
+        drop(members);
+        drop(child.extra().region.replace(Some(region.clone())));
+        if region.has_expired() {
+            child.set(flag::TIMED_OUT);
+        }
+    }
+
+    fn leave(&self, task: &Rc<Task>) {
+        self.open.set(false);
+        let outer = self.parent.clone();
+        if !outer.as_ref().is_some_and(|it| it.has_expired()) {
+            task.clear(flag::TIMED_OUT);
+        }
+        let outer = outer.map(|it| it as Rc<dyn std::any::Any>);
+        drop(task.extra().region.replace(outer));
+    }
+
+    fn has_expired(&self) -> bool {
+        self.expired.get() || self.parent.as_ref().is_some_and(|it| it.has_expired())
+    }
+
+    /// Expired itself, and no region around it is.
+    fn is_culprit(&self) -> bool {
+        self.expired.get() && !self.parent.as_ref().is_some_and(|it| it.has_expired())
+    }
+
+    fn interrupt_members(&self) {
+        let members: Vec<_> = self.members.borrow().iter().filter_map(Weak::upgrade).collect();
+        for task in members.iter().filter(|it| !it.has(flag::FINISHED)) {
+            wait::interrupt(task, Halt::TimedOut);
+            running::look_closer(task);
+        }
+        let children: Vec<_> = self.children.borrow().iter().filter_map(Weak::upgrade).collect();
+        children.iter().filter(|it| it.open.get()).for_each(|it| it.interrupt_members());
+    }
+}
+
+impl Alarm for Region {
+    fn ring(&self) {
+        self.expired.set(true);
+        self.interrupt_members();
+    }
+
+    fn is_set(&self) -> bool {
+        self.open.get()
+    }
+}
