@@ -311,7 +311,7 @@ impl Waiting {
         Some(Waiting {
             operations,
             at: task.at.get()?,
-            since: Duration::from_nanos(now.saturating_sub(task.since.get())),
+            since: Duration::from_nanos(now.saturating_sub(task.arrived.get())),
         })
     }
 }

@@ -93,8 +93,11 @@ impl<O: Operation + ?Sized> Arm for &mut O {
     fn attempt(&mut self, at: &'static Location<'static>) -> bool {
         (**self).attempt(at)
     }
-    fn publish(&mut self, wait: &Wait, branch: u32) {
-        (**self).publish(wait, branch);
+    fn ready(&self) -> bool {
+        (**self).ready()
+    }
+    fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
+        (**self).publish(wait, branch)
     }
     fn withdraw(&mut self, wait: &Wait, branch: u32) {
         (**self).withdraw(wait, branch);
@@ -130,8 +133,11 @@ impl<O: Arm, F> Arm for Map<O, F> {
     fn attempt(&mut self, at: &'static Location<'static>) -> bool {
         self.operation.attempt(at)
     }
-    fn publish(&mut self, wait: &Wait, branch: u32) {
-        self.operation.publish(wait, branch);
+    fn ready(&self) -> bool {
+        self.operation.ready()
+    }
+    fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
+        self.operation.publish(wait, branch)
     }
     fn withdraw(&mut self, wait: &Wait, branch: u32) {
         self.operation.withdraw(wait, branch);
@@ -168,10 +174,11 @@ impl<O: Arm> Arm for OnlyIf<O> {
     fn attempt(&mut self, at: &'static Location<'static>) -> bool {
         self.enabled && self.operation.attempt(at)
     }
-    fn publish(&mut self, wait: &Wait, branch: u32) {
-        if self.enabled {
-            self.operation.publish(wait, branch);
-        }
+    fn ready(&self) -> bool {
+        self.enabled && self.operation.ready()
+    }
+    fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
+        if self.enabled { self.operation.publish(wait, branch) } else { 0 }
     }
     fn withdraw(&mut self, wait: &Wait, branch: u32) {
         if self.enabled {
@@ -208,18 +215,23 @@ pub struct Or<L, R> {
 
 impl<L: Arm, R: Arm> Arm for Or<L, R> {
     fn attempt(&mut self, at: &'static Location<'static>) -> bool {
-        let (left, right) = (self.left.width() > 0, self.right.width() > 0);
-        let right_first = right && (!left || choose(2) == 1);
+        let right_first = match (self.left.ready(), self.right.ready()) {
+            (true, true) => choose(2) == 1,
+            (_, right) => right,
+        };
         self.right_won = right_first && self.right.attempt(at);
-        if self.right_won || (left && self.left.attempt(at)) {
+        if self.right_won || self.left.attempt(at) {
             return true;
         }
-        self.right_won = right && !right_first && self.right.attempt(at);
+        self.right_won = !right_first && self.right.attempt(at);
         self.right_won
     }
-    fn publish(&mut self, wait: &Wait, branch: u32) {
-        self.left.publish(wait, branch);
-        self.right.publish(wait, branch + self.left.width());
+    fn ready(&self) -> bool {
+        self.left.ready() || self.right.ready()
+    }
+    fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
+        let left = self.left.publish(wait, branch);
+        left + self.right.publish(wait, branch + left)
     }
     fn withdraw(&mut self, wait: &Wait, branch: u32) {
         self.left.withdraw(wait, branch);

@@ -8,6 +8,7 @@ use crate::error::panic_message;
 use crate::inspect::{Counts, Snapshot, StuckReport, TaskletInfo};
 use crate::kernel::choice::{Choices, Chooser};
 use crate::kernel::clock::{Clock, NEVER};
+use crate::kernel::ready::Ready;
 use crate::kernel::scheduler::{Limit, Ran, Scheduler, Sizes};
 use crate::kernel::stack::lend;
 use crate::kernel::task::{Failure, Home, Registry, Task, flag};
@@ -168,9 +169,12 @@ impl RuntimeBuilder {
     /// Makes the runtime. Nothing runs yet.
     pub fn build(self) -> Runtime {
         let home = Rc::new(Home {
-            ready: RefCell::default(),
+            ready: Ready::default(),
             now: Cell::new(0),
+            again: Cell::new(false),
             parks: Cell::new(0),
+            traced: self.trace.is_on(),
+            fuel: if self.trace.is_on() { 0 } else { self.budget },
             clock: Clock::new(self.virtual_clock),
             choices: self.choices,
             trace: self.trace,

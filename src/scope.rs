@@ -76,7 +76,7 @@ pub fn try_scope<'env, R>(
     f: impl for<'scope> FnOnce(Scope<'scope, 'env>) -> R,
 ) -> Result<R, ScopeError> {
     let at = Location::caller();
-    let parent = match running::waiter() {
+    let parent = match running::waiter_here() {
         Ok(parent) => parent,
         Err(why) => panic!("a scope has to wait for its tasklets, but {why}"),
     };

@@ -51,7 +51,7 @@ pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> Tasklet<T> {
 /// # Panics
 /// Under a [`switch_trap`](crate::switch_trap) and inside a raw generator.
 #[doc(alias("schedule", "Gosched", "sleep(0)"))]
-#[inline]
+#[inline(always)]
 pub fn yield_now() {
     running::yield_now();
 }
@@ -220,7 +220,6 @@ pub(crate) fn body_of<T>(f: impl FnOnce() -> T) -> (impl FnOnce(), Rc<Cell<Optio
 /// A handle that owns a tasklet's result.
 ///
 /// Dereferences to [`TaskletRef`], which has everything but [`join`](Tasklet::join).
-#[must_use = "dropping the handle detaches the tasklet"]
 pub struct Tasklet<T> {
     me: TaskletRef,
     value: Rc<Cell<Option<T>>>,
@@ -302,9 +301,10 @@ impl<T> Drop for Tasklet<T> {
     fn drop(&mut self) {
         self.me.task.set(flag::DETACHED);
         if self.is_finished()
+            && self.me.task.extra_if_any().is_some()
             && let Some(scheduler) = Scheduler::active()
         {
-            scheduler.look(); // a panic in it now ends the run
+            scheduler.look_soon(); // a panic in it now ends the run
         }
     }
 }
@@ -319,8 +319,12 @@ impl<T> Arm for Tasklet<T> {
     fn attempt(&mut self, _: &'static Location<'static>) -> bool {
         self.is_finished()
     }
-    fn publish(&mut self, wait: &Wait, branch: u32) {
+    fn ready(&self) -> bool {
+        self.is_finished()
+    }
+    fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
         self.me.task.add_joiner(wait.clone(), branch);
+        1
     }
     fn withdraw(&mut self, wait: &Wait, _: u32) {
         self.me.task.joiners.borrow_mut().retain(|(it, _)| !it.is_same(wait));
@@ -502,7 +506,7 @@ impl TaskletRef {
     /// It can if it is ready or paused, belongs to the caller's run, and the caller may give way.
     #[doc(alias("run", "switch", "switch_to"))]
     pub fn run_now(&self) -> bool {
-        let Ok(me) = running::waiter() else { return false };
+        let Ok(me) = running::waiter_here() else { return false };
         if !Rc::ptr_eq(&me.home, &self.task.home) {
             return false;
         }
@@ -510,13 +514,10 @@ impl TaskletRef {
         if self.state() != State::Ready {
             return false;
         }
-        let mut ready = me.home.ready.borrow_mut();
-        let Some(index) = ready.iter().position(|it| Rc::ptr_eq(it, &self.task)) else {
+        if !me.home.ready.remove(&self.task) {
             return false;
-        };
-        let task = ready.remove(index);
-        task.into_iter().for_each(|it| ready.push_front(it));
-        drop(ready);
+        }
+        me.home.ready.push_front(self.task.clone());
         running::give_way(&me);
         true
     }

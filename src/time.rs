@@ -79,7 +79,7 @@ pub fn sleep_until(deadline: Instant) -> Result<(), Halt> {
 fn sleep_to(at: Nanos, place: &'static Location<'static>) -> Result<(), Halt> {
     let scheduler = Scheduler::active().ok_or(Halt::CannotWait)?;
     if at <= scheduler.home.clock.now() {
-        return running::gate(true);
+        return running::gate(true).map(drop);
     }
     running::wait_for(Doing::Sleeping(at), place, |wait| scheduler.add_timer(at, wait, 0))?;
     Ok(())
@@ -120,16 +120,23 @@ pub struct After {
 
 impl Arm for After {
     fn attempt(&mut self, _: &'static Location<'static>) -> bool {
-        let due = Scheduler::active().is_some_and(|it| it.home.now.get() >= self.at);
+        let due = self.ready();
         if due {
             self.outcome = Some(Ok(now()));
         }
         due
     }
-    fn publish(&mut self, wait: &Wait, branch: u32) {
+    fn ready(&self) -> bool {
+        Scheduler::active().is_some_and(|it| {
+            // The clock is asked only if the last look at it was too early.
+            it.home.now.get() >= self.at || it.home.clock.now() >= self.at
+        })
+    }
+    fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
         if let Some(scheduler) = Scheduler::active() {
             scheduler.add_timer(self.at, wait.clone(), branch);
         }
+        1
     }
     fn withdraw(&mut self, _: &Wait, _: u32) {
         // The timer finds that its wait is over.
@@ -191,8 +198,11 @@ impl Arm for Tick {
     fn attempt(&mut self, at: &'static Location<'static>) -> bool {
         self.timer.attempt(at)
     }
-    fn publish(&mut self, wait: &Wait, branch: u32) {
-        self.timer.publish(wait, branch);
+    fn ready(&self) -> bool {
+        self.timer.ready()
+    }
+    fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
+        self.timer.publish(wait, branch)
     }
     fn withdraw(&mut self, wait: &Wait, branch: u32) {
         self.timer.withdraw(wait, branch);

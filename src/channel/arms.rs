@@ -6,7 +6,7 @@
 use super::core::{Core, Given, Taken};
 use super::ends::{Receiver, Sender};
 use super::held::Permit;
-use super::queue::{ReceiveOffer, SendOffer};
+use super::queue::SendOffer;
 use crate::error::{Halt, SendError};
 use crate::kernel::operation::Arm;
 use crate::kernel::running;
@@ -48,15 +48,18 @@ impl<T> Arm for Receiving<'_, T> {
         }
     }
 
-    fn publish(&mut self, wait: &Wait, branch: u32) {
-        let core = &*self.from.core;
-        core.note_holder(Direction::Receive, self.from.slot, &wait.task);
-        let offer = ReceiveOffer { wait: wait.clone(), branch, hold: false };
-        core.queue.borrow_mut().push_receiver(offer);
+    fn ready(&self) -> bool {
+        self.from.core.can_take()
+    }
+
+    fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
+        self.from.note_holder(&wait.task);
+        self.from.core.offer_receiver(wait.clone(), branch);
+        1
     }
 
     fn withdraw(&mut self, wait: &Wait, _: u32) {
-        self.from.core.queue.borrow_mut().withdraw_receiver(wait);
+        self.from.core.withdraw_receiver(wait);
     }
 
     fn complete(&mut self, _: u32, closed: bool, _: &'static Location<'static>) -> bool {
@@ -134,23 +137,31 @@ impl<T> Arm for Sending<'_, T> {
         self.outcome.is_some()
     }
 
-    fn publish(&mut self, wait: &Wait, branch: u32) {
-        self.core().note_holder(Direction::Send, self.to.slot, &wait.task);
-        let offer = SendOffer { wait: wait.clone(), branch, value: self.value.take() };
-        self.to.core.queue.borrow_mut().push_sender(offer);
+    fn ready(&self) -> bool {
+        self.core().can_give()
+    }
+
+    fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
+        self.to.note_holder(&wait.task);
+        if let Some(value) = self.value.take() {
+            self.core().offer_sender(wait.clone(), branch, value);
+        }
+        1
     }
 
     fn withdraw(&mut self, wait: &Wait, branch: u32) {
         if self.value.is_none() {
-            self.value = self.to.core.queue.borrow_mut().take_back(&wait.task, branch);
+            self.value = self.core().withdraw_sender(wait, branch);
         }
     }
 
     fn complete(&mut self, branch: u32, closed: bool, _: &'static Location<'static>) -> bool {
         if closed {
             self.outcome = Some(Err(Halt::Closed));
-            if let Some(me) = running::current() {
-                self.value = self.to.core.queue.borrow_mut().take_back(&me, branch);
+            if self.value.is_none()
+                && let Some(me) = running::current()
+            {
+                self.value = self.to.core.queue().take_back(&me, branch);
             }
         } else {
             self.outcome = Some(Ok(()));
@@ -207,15 +218,19 @@ impl<T> Arm for Reserving<'_, T> {
         self.outcome.is_some()
     }
 
-    fn publish(&mut self, wait: &Wait, branch: u32) {
-        let core = &*self.to.core;
-        core.note_holder(Direction::Send, self.to.slot, &wait.task);
+    fn ready(&self) -> bool {
+        self.to.core.can_give()
+    }
+
+    fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
+        self.to.note_holder(&wait.task);
         let offer = SendOffer { wait: wait.clone(), branch, value: None };
-        core.queue.borrow_mut().push_sender(offer);
+        self.to.core.queue().push_sender(offer);
+        1
     }
 
     fn withdraw(&mut self, wait: &Wait, branch: u32) {
-        drop(self.to.core.queue.borrow_mut().take_back(&wait.task, branch));
+        drop(self.to.core.queue().take_back(&wait.task, branch));
     }
 
     fn complete(&mut self, _: u32, closed: bool, _: &'static Location<'static>) -> bool {
@@ -223,7 +238,7 @@ impl<T> Arm for Reserving<'_, T> {
         self.outcome = if closed {
             Some(Err(Halt::Closed))
         } else {
-            let owed = running::current().and_then(|me| core.queue.borrow_mut().take_owed(&me));
+            let owed = running::current().and_then(|me| core.queue().take_owed(&me));
             owed.map(|receiver| Ok(Permit::new(core, receiver)))
         };
         self.outcome.is_some()

@@ -5,15 +5,15 @@
 use super::arms::{Receiving, Reserving, Sending};
 use super::core::{Core, Given, Taken};
 use super::held::{self, Held};
-use super::queue::{ReceiveOffer, SendOffer};
 use crate::error::{Halt, SendError};
 use crate::kernel::name::TaskletId;
 use crate::kernel::operation::{Patience, perform};
 use crate::kernel::running;
-use crate::kernel::task::Doing;
+use crate::kernel::task::{Doing, Task};
 use crate::kernel::trace::{ChannelId, Direction};
 use crate::kernel::wait::{self, Wait};
 use crate::time;
+use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 pub struct Sender<T: 'static> {
     pub(super) core: Rc<Core<T>>,
     pub(super) slot: usize,
+    /// The stamp of the tasklet that is noted as the holder of this handle.
+    pub(super) holder: Cell<u64>,
 }
 
 /// The end of a channel that takes values.
@@ -34,12 +36,14 @@ pub struct Sender<T: 'static> {
 pub struct Receiver<T: 'static> {
     pub(super) core: Rc<Core<T>>,
     pub(super) slot: usize,
+    /// The stamp of the tasklet that is noted as the holder of this handle.
+    pub(super) holder: Cell<u64>,
 }
 
 impl<T: 'static> Sender<T> {
     pub(super) fn first(core: Rc<Core<T>>) -> Sender<T> {
         let slot = core.senders.borrow_mut().insert(running::current().map(|it| it.id()));
-        Sender { core, slot }
+        Sender { core, slot, holder: Cell::new(u64::MAX) }
     }
 
     /// Hands `value` to a receiver.
@@ -54,14 +58,15 @@ impl<T: 'static> Sender<T> {
     /// # Panics
     /// If it has to wait under a [`switch_trap`](crate::switch_trap) or inside a raw generator.
     #[track_caller]
-    #[inline]
     #[doc(alias = "put")]
+    #[inline(always)]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         let at = Location::caller();
-        if let Err(why) = running::gate(true) {
-            return Err(SendError { value, why });
+        match running::gate(true) {
+            Ok(false) => {}
+            Ok(true) => self.core.tell(Direction::Send),
+            Err(why) => return Err(SendError { value, why }),
         }
-        self.core.trace(Direction::Send);
         match self.core.give(value) {
             Given::Done => Ok(()),
             Given::Held(receiver) => {
@@ -73,24 +78,32 @@ impl<T: 'static> Sender<T> {
         }
     }
 
+    #[inline(always)]
     fn send_parked(&self, value: T, at: &'static Location<'static>) -> Result<(), SendError<T>> {
         let task = match running::waiter() {
             Ok(task) => task,
             Err(why) => return Err(SendError { value, why }),
         };
         let core = &*self.core;
-        core.note_holder(Direction::Send, self.slot, &task);
-        let wait = Wait::open(task.clone());
-        core.queue.borrow_mut().push_sender(SendOffer { wait, branch: 0, value: Some(value) });
-        let why = match running::park(&task, Doing::Sending(core.id), at) {
-            0 => return Ok(()),
-            wait::RETRY => return Ok(()), // taken, and never released by the receiver's guard
-            wait::CLOSED => Halt::Closed,
-            outcome => running::halt_of(&task, outcome).unwrap_or(Halt::Cancelled),
-        };
-        let value = core.queue.borrow_mut().take_back(&task, 0);
+        self.note_holder(&task);
+        core.offer_sender(Wait::open(task.clone()), 0, value);
+        match running::park(&task, Doing::Sending(core.id), at) {
+            0 => Ok(()),
+            // Taken, and never released by the receiver's guard.
+            wait::RETRY => Ok(()),
+            outcome => Err(self.send_stopped(&task, outcome)),
+        }
+    }
+
+    #[cold]
+    fn send_stopped(&self, task: &Rc<Task>, outcome: u32) -> SendError<T> {
+        let value = self.core.queue().take_back(task, 0);
         let value = value.expect("a stopped sender's value is still in its channel");
-        Err(SendError { value, why })
+        let why = match outcome {
+            wait::CLOSED => Halt::Closed,
+            outcome => running::halt_of(task, outcome).unwrap_or(Halt::Cancelled),
+        };
+        SendError { value, why }
     }
 
     /// Hands `value` to a receiver if one waits now.
@@ -115,10 +128,11 @@ impl<T: 'static> Sender<T> {
     #[doc(alias("signal", "put_nowait"))]
     pub fn try_send(&self, value: T) -> Result<Option<T>, SendError<T>> {
         let at = Location::caller();
-        if let Err(why) = running::gate(false) {
-            return Err(SendError { value, why });
+        match running::gate(false) {
+            Ok(false) => {}
+            Ok(true) => self.core.tell(Direction::Send),
+            Err(why) => return Err(SendError { value, why }),
         }
-        self.core.trace(Direction::Send);
         match self.core.give(value) {
             Given::Done => Ok(None),
             Given::Held(receiver) => {
@@ -200,7 +214,7 @@ impl<T: 'static> Sender<T> {
 impl<T: 'static> Receiver<T> {
     pub(super) fn first(core: Rc<Core<T>>) -> Receiver<T> {
         let slot = core.receivers.borrow_mut().insert(running::current().map(|it| it.id()));
-        Receiver { core, slot }
+        Receiver { core, slot, holder: Cell::new(u64::MAX) }
     }
 
     /// Takes a value from a sender.
@@ -215,13 +229,14 @@ impl<T: 'static> Receiver<T> {
     /// # Panics
     /// If it has to wait under a [`switch_trap`](crate::switch_trap) or inside a raw generator.
     #[track_caller]
-    #[inline]
     #[doc(alias("receive", "get"))]
+    #[inline(always)]
     pub fn recv(&self) -> Result<T, Halt> {
         let at = Location::caller();
         loop {
-            running::gate(true)?;
-            self.core.trace(Direction::Receive);
+            if running::gate(true)? {
+                self.core.tell(Direction::Receive);
+            }
             match self.core.take(at) {
                 Taken::Value(value) => return Ok(value),
                 Taken::Closed => return Err(Halt::Closed),
@@ -235,21 +250,23 @@ impl<T: 'static> Receiver<T> {
     }
 
     /// `None`: the partner went away again.
+    #[inline(always)]
     fn recv_parked(&self, at: &'static Location<'static>) -> Result<Option<T>, Halt> {
         let task = running::waiter()?;
         let core = &*self.core;
-        core.note_holder(Direction::Receive, self.slot, &task);
-        let wait = Wait::open(task.clone());
-        let offer = ReceiveOffer { wait, branch: 0, hold: false };
-        core.queue.borrow_mut().receivers.push_back(offer);
+        self.note_holder(&task);
+        core.offer_receiver(Wait::open(task.clone()), 0);
         match running::park(&task, Doing::Receiving(core.id), at) {
-            0 => Ok(core.queue.borrow_mut().take_handed(&task)),
+            0 => Ok(core.take_handed(&task)),
             wait::CLOSED => Err(Halt::Closed),
-            outcome => {
-                core.queue.borrow_mut().forget_receiver(&task);
-                running::halt_of(&task, outcome).map_or(Ok(None), Err)
-            }
+            outcome => self.recv_stopped(&task, outcome),
         }
+    }
+
+    #[cold]
+    fn recv_stopped(&self, task: &Rc<Task>, outcome: u32) -> Result<Option<T>, Halt> {
+        self.core.queue().forget_receiver(task);
+        running::halt_of(task, outcome).map_or(Ok(None), Err)
     }
 
     /// Takes a value if a sender waits now.
@@ -264,8 +281,9 @@ impl<T: 'static> Receiver<T> {
     pub fn try_recv(&self) -> Result<Option<T>, Halt> {
         let at = Location::caller();
         loop {
-            running::gate(false)?;
-            self.core.trace(Direction::Receive);
+            if running::gate(false)? {
+                self.core.tell(Direction::Receive);
+            }
             match self.core.take(at) {
                 Taken::Value(value) => return Ok(Some(value)),
                 Taken::Closed => return Err(Halt::Closed),
@@ -353,8 +371,16 @@ impl<T: 'static> Receiver<T> {
 
 /// Methods that both ends have.
 macro_rules! both_ends {
-    ($end:ident, $handles:ident, $gone:ident, $close:ident, $title:literal) => {
+    ($end:ident, $handles:ident, $gone:ident, $close:ident, $title:literal, $direction:ident) => {
         impl<T: 'static> $end<T> {
+            /// Notes that `task` is about to wait with this handle.
+            #[inline]
+            pub(super) fn note_holder(&self, task: &Rc<Task>) {
+                if self.holder.replace(task.stamp) != task.stamp {
+                    self.core.note_holder(Direction::$direction, self.slot, task);
+                }
+            }
+
             /// Waiting senders, or minus the waiting receivers; 0 when nobody waits.
             ///
             /// What it tells depends on the schedule: for tests and monitors.
@@ -423,8 +449,8 @@ macro_rules! both_ends {
     };
 }
 
-both_ends!(Sender, senders, no_receiver, close_to_receivers, "Sender");
-both_ends!(Receiver, receivers, no_sender, close_to_senders, "Receiver");
+both_ends!(Sender, senders, no_receiver, close_to_receivers, "Sender", Send);
+both_ends!(Receiver, receivers, no_sender, close_to_senders, "Receiver", Receive);
 
 /// Receives until the senders are gone: see [`Receiver::iter`].
 #[derive(Debug)]

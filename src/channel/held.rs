@@ -72,8 +72,9 @@ pub(super) fn receive<T>(
 ) -> Result<Held<T>, Halt> {
     let core = &*receiver.core;
     loop {
-        running::gate(true)?;
-        core.trace(Direction::Receive);
+        if running::gate(true)? {
+            core.trace(Direction::Receive);
+        }
         match core.take_holding(at) {
             Taken::Value((value, sender)) => return Ok(Held { value: Some(value), sender }),
             Taken::Closed => return Err(Halt::Closed),
@@ -81,21 +82,22 @@ pub(super) fn receive<T>(
             Taken::Nobody => {}
         }
         let task = running::waiter()?;
-        core.note_holder(Direction::Receive, receiver.slot, &task);
+        receiver.note_holder(&task);
         let offer = ReceiveOffer { wait: Wait::open(task.clone()), branch: 0, hold: true };
-        core.queue.borrow_mut().receivers.push_back(offer);
+        core.queue().receivers.push(offer);
         match running::park(&task, Doing::Receiving(core.id), at) {
             0 => {
-                let mut queue = core.queue.borrow_mut();
-                let (value, sender) = (queue.take_handed(&task), queue.take_held(&task));
+                let mut queue = core.queue();
+                let sender = queue.take_held(&task);
                 drop(queue);
+                let value = core.take_handed(&task);
                 if value.is_some() {
                     return Ok(Held { value, sender });
                 }
             }
             wait::CLOSED => return Err(Halt::Closed),
             outcome => {
-                core.queue.borrow_mut().forget_receiver(&task);
+                core.queue().forget_receiver(&task);
                 if let Some(why) = running::halt_of(&task, outcome) {
                     return Err(why);
                 }

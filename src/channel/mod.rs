@@ -1,7 +1,7 @@
 //! Rendezvous channels: a send and a receive complete together, or not at all.
 //!
 //! Always: a value moves once, waiters are served first come first served, and an end is closed
-//! exactly when its last handle is dropped. Layout: `queue` (who waits), `core` (how two meet),
+//! exactly when its last handle is dropped. Layout: `spot`, `line` and `queue` (who waits), `core` (how two meet),
 //! `ends` ([`Sender`] and [`Receiver`]), `arms` (the operations that select and combinators use),
 //! `held` (receiving with the sender kept waiting, and reserving), `standing` (the arms of a reused
 //! select).
@@ -24,10 +24,12 @@ mod arms;
 mod core;
 mod ends;
 mod held;
+mod line;
 mod queue;
+mod spot;
 mod standing;
 
-use self::core::Core;
+use self::core::{Core, Manners};
 pub use arms::{Receiving, Reserving, Sending};
 pub use ends::{IntoIter, Iter, Receiver, Sender};
 pub use held::{Held, Permit};
@@ -128,8 +130,7 @@ impl Builder {
     pub fn channel<T: 'static>(self) -> (Sender<T>, Receiver<T>) {
         let core = Core::new(Location::caller());
         *core.name.borrow_mut() = self.name;
-        core.prefer.set(self.prefer);
-        core.yields.set(self.yields);
+        core.manners.set(Manners { prefer: self.prefer, yields: self.yields });
         (Sender::first(core.clone()), Receiver::first(core))
     }
 }

@@ -6,10 +6,10 @@
 //! or when they are more than half of a queue.
 //! Offer: `Open -> Taken` by a partner, `Open -> Withdrawn` by its own tasklet.
 
+use super::line::Line;
 use crate::kernel::task::Task;
 use crate::kernel::wait::{self, Wait};
 use smallvec::SmallVec;
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// A tasklet that waits, as a key: valid while it waits.
@@ -47,7 +47,7 @@ impl Partner {
     pub(super) fn release(self) {
         match self.wait {
             Some(wait) => drop(wait.settle(0)),
-            None => wait::make_ready(self.task),
+            None => wait::unhold(&self.task),
         }
     }
 
@@ -57,7 +57,7 @@ impl Partner {
             Some(wait) => drop(wait.settle(wait::RETRY)),
             None => {
                 wait::overrule(&self.task, wait::RETRY);
-                wait::make_ready(self.task);
+                wait::unhold(&self.task);
             }
         }
     }
@@ -72,10 +72,10 @@ pub trait Standing {
 }
 
 pub(super) struct Queue<T> {
-    pub(super) senders: VecDeque<SendOffer<T>>,
-    pub(super) receivers: VecDeque<ReceiveOffer>,
+    pub(super) senders: Line<SendOffer<T>>,
+    pub(super) receivers: Line<ReceiveOffer>,
     /// Values delivered to tasklets that have not run since.
-    pub(super) handed: VecDeque<(usize, T)>,
+    handed: Line<(usize, T)>,
     /// Values of senders that were stopped, not picked up yet.
     pub(super) returned: Vec<(usize, u32, T)>,
     /// Senders that wait until the value they gave to the tasklet of this key is accepted.
@@ -89,9 +89,9 @@ pub(super) struct Queue<T> {
 impl<T> Default for Queue<T> {
     fn default() -> Queue<T> {
         Queue {
-            senders: VecDeque::new(),
-            receivers: VecDeque::new(),
-            handed: VecDeque::new(),
+            senders: Line::default(),
+            receivers: Line::default(),
+            handed: Line::default(),
             returned: Vec::new(),
             held: SmallVec::new(),
             owed: SmallVec::new(),
@@ -101,23 +101,37 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T> Queue<T> {
+    /// Whether nobody waits here and nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.senders.is_empty()
+            && self.receivers.is_empty()
+            && self.standing.is_empty()
+            && self.handed.is_empty()
+            && self.returned.is_empty()
+            && self.owed.is_empty()
+            && self.held.is_empty()
+    }
+
     /// Takes the receiver that has waited longest.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_receiver(&mut self) -> Option<ReceiveOffer> {
-        while let Some(offer) = self.receivers.front() {
+        if !self.standing.is_empty() {
+            return self.take_standing();
+        }
+        loop {
+            let offer = self.receivers.pop()?;
             if offer.wait.is_open() {
-                break;
+                return Some(offer);
             }
-            self.receivers.pop_front();
         }
-        if self.standing.is_empty() {
-            return self.receivers.pop_front();
-        }
-        self.take_standing()
     }
 
     /// [`take_receiver`](Self::take_receiver) where reused selects wait too.
+    #[cold]
     fn take_standing(&mut self) -> Option<ReceiveOffer> {
+        while self.receivers.front().is_some_and(|it| !it.wait.is_open()) {
+            self.receivers.pop();
+        }
         let waiting = self.standing.iter().filter_map(|(select, arm)| {
             select.waiting().map(|wait| ReceiveOffer { wait, branch: *arm, hold: false })
         });
@@ -126,9 +140,9 @@ impl<T> Queue<T> {
             (Some(select), Some(plain))
                 if select.wait.task.arrived.get() > plain.wait.task.arrived.get() =>
             {
-                self.receivers.pop_front()
+                self.receivers.pop()
             }
-            (None, _) => self.receivers.pop_front(),
+            (None, _) => self.receivers.pop(),
             (first, _) => first,
         }
     }
@@ -139,22 +153,31 @@ impl<T> Queue<T> {
             || self.standing.iter().any(|(it, _)| it.waiting().is_some())
     }
 
-    /// Takes the sender that has waited longest; reservations only if `reserved`.
-    #[inline]
-    pub(super) fn take_sender(&mut self, reserved: bool) -> Option<SendOffer<T>> {
+    /// Takes the sender that has waited longest and has its value.
+    #[inline(always)]
+    pub(super) fn take_sender(&mut self) -> Option<SendOffer<T>> {
+        let first = self.senders.front()?;
+        if first.wait.is_open() && first.value.is_some() {
+            return self.senders.pop();
+        }
+        self.find_sender(false)
+    }
+
+    /// Takes the sender that has waited longest; one that only reserves too if `reserved`.
+    #[cold]
+    pub(super) fn find_sender(&mut self, reserved: bool) -> Option<SendOffer<T>> {
         let mut skipped = 0;
-        while let Some(offer) = self.senders.get(skipped) {
-            if offer.wait.is_open() {
-                if offer.value.is_some() || reserved {
-                    return self.senders.remove(skipped);
-                }
-                skipped += 1;
+        loop {
+            let offer = self.senders.iter().nth(skipped)?;
+            if !offer.wait.is_open() {
+                let stale = self.senders.remove(skipped)?;
+                self.keep(stale);
+            } else if offer.value.is_some() || reserved {
+                return self.senders.remove(skipped);
             } else {
-                let stale = self.senders.remove(skipped);
-                stale.into_iter().for_each(|it| self.keep(it));
+                skipped += 1;
             }
         }
-        None
     }
 
     /// Keeps the value of a stopped sender until it comes for it.
@@ -165,10 +188,12 @@ impl<T> Queue<T> {
     }
 
     /// Adds a sender that will wait; reused selects hear of it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push_sender(&mut self, offer: SendOffer<T>) {
-        self.senders.push_back(offer);
-        self.heat();
+        self.senders.push(offer);
+        if !self.standing.is_empty() {
+            self.heat();
+        }
     }
 
     /// Tells reused selects that this channel has changed.
@@ -181,7 +206,7 @@ impl<T> Queue<T> {
     pub(super) fn take_back(&mut self, task: &Rc<Task>, branch: u32) -> Option<T> {
         let mine = |it: &SendOffer<T>| it.branch == branch && it.wait.same_tasklet(task);
         // Most often it is the last: look from there.
-        if let Some(index) = self.senders.iter().rposition(mine) {
+        if let Some(index) = self.senders.rposition(mine) {
             return self.senders.remove(index)?.value;
         }
         let kept = |(owner, at, _): &(usize, u32, T)| *owner == key(task) && *at == branch;
@@ -193,9 +218,9 @@ impl<T> Queue<T> {
     pub(super) fn push_receiver(&mut self, offer: ReceiveOffer) {
         // What selects left behind goes before it can pile up.
         while self.receivers.front().is_some_and(|it| !it.wait.is_open()) {
-            self.receivers.pop_front();
+            self.receivers.pop();
         }
-        self.receivers.push_back(offer);
+        self.receivers.push(offer);
     }
 
     /// Removes the stale offer of a receiver that was stopped.
@@ -209,20 +234,26 @@ impl<T> Queue<T> {
         if mine(self.receivers.back()) {
             self.receivers.pop_back();
         } else if mine(self.receivers.front()) {
-            self.receivers.pop_front();
+            self.receivers.pop();
         } else {
             self.receivers.retain(|it| !it.wait.is_same(wait) && it.wait.is_open());
         }
     }
 
+    /// Puts `value` where `task` will find it.
+    #[inline(always)]
+    pub(super) fn hand(&mut self, task: &Rc<Task>, value: T) {
+        self.handed.push((key(task), value));
+    }
+
     /// What has been delivered to `task`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_handed(&mut self, task: &Rc<Task>) -> Option<T> {
         let key = key(task);
-        if self.handed.front().is_some_and(|(owner, _)| *owner == key) {
-            return self.handed.pop_front().map(|(_, value)| value);
+        if self.handed.front()?.0 == key {
+            return self.handed.pop().map(|(_, value)| value);
         }
-        let index = self.handed.iter().position(|(owner, _)| *owner == key)?;
+        let index = self.handed.rposition(|(owner, _)| *owner == key)?;
         self.handed.remove(index).map(|(_, value)| value)
     }
 

@@ -34,7 +34,7 @@ pub trait SelectEnd {
     /// What it has won; `None` if the partner went away again.
     fn complete(&self, me: &Rc<Task>) -> Option<Grant>;
     /// Leaves the channel.
-    fn unregister(&self, select: &Rc<dyn Standing>);
+    fn unregister(&self, select: &Rc<dyn Standing>, arm: u32);
     /// Undoes what can be undone of a grant that is not wanted.
     fn give_up(&self, grant: &mut Grant);
     /// The address of the channel.
@@ -59,7 +59,7 @@ impl<T> SelectEnd for Receiver<T> {
     }
 
     fn publish(&self, wait: &Wait, _: u32) {
-        self.core.note_holder(Direction::Receive, self.slot, &wait.task);
+        self.note_holder(&wait.task);
     }
 
     fn withdraw(&self, _: &Wait, _: u32) {}
@@ -68,8 +68,9 @@ impl<T> SelectEnd for Receiver<T> {
         Some(Grant::Value(me.clone()))
     }
 
-    fn unregister(&self, select: &Rc<dyn Standing>) {
-        self.core.queue.borrow_mut().standing.retain(|(it, _)| !Rc::ptr_eq(it, select));
+    fn unregister(&self, select: &Rc<dyn Standing>, arm: u32) {
+        let mut queue = self.core.queue();
+        queue.standing.retain(|(it, at)| *at != arm || !Rc::ptr_eq(it, select));
     }
 
     fn give_up(&self, grant: &mut Grant) {
@@ -86,7 +87,7 @@ impl<T> SelectEnd for Receiver<T> {
 
 impl<T> Receiver<T> {
     pub(crate) fn register(&self, select: Rc<dyn Standing>, arm: u32) {
-        self.core.queue.borrow_mut().standing.push((select, arm));
+        self.core.queue().standing.push((select, arm));
     }
 
     /// Takes the value that a select has received from `end`.
@@ -111,22 +112,22 @@ impl<T> SelectEnd for Sender<T> {
     }
 
     fn publish(&self, wait: &Wait, branch: u32) {
-        self.core.note_holder(Direction::Send, self.slot, &wait.task);
+        self.note_holder(&wait.task);
         let offer = SendOffer { wait: wait.clone(), branch, value: None };
-        self.core.queue.borrow_mut().push_sender(offer);
+        self.core.queue().push_sender(offer);
     }
 
     fn withdraw(&self, wait: &Wait, branch: u32) {
-        let reservation = self.core.queue.borrow_mut().take_back(&wait.task, branch);
+        let reservation = self.core.queue().take_back(&wait.task, branch);
         debug_assert!(reservation.is_none(), "a reservation has no value");
     }
 
     fn complete(&self, me: &Rc<Task>) -> Option<Grant> {
-        let receiver = self.core.queue.borrow_mut().take_owed(me)?;
+        let receiver = self.core.queue().take_owed(me)?;
         Some(Grant::Receiver(Some(receiver)))
     }
 
-    fn unregister(&self, _: &Rc<dyn Standing>) {}
+    fn unregister(&self, _: &Rc<dyn Standing>, _: u32) {}
 
     fn give_up(&self, grant: &mut Grant) {
         if let Grant::Receiver(receiver) = grant

@@ -11,9 +11,11 @@
 mod baton;
 pub(crate) mod choice;
 pub(crate) mod clock;
+pub(crate) mod fatal;
 pub(crate) mod name;
 pub(crate) mod operation;
 pub(crate) mod poller;
+pub(crate) mod ready;
 pub(crate) mod running;
 pub(crate) mod scheduler;
 pub(crate) mod stack;

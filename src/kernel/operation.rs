@@ -2,7 +2,7 @@
 //!
 //! Always: of the operations that wait together exactly one happens, or none and the first enabled
 //! one gets the reason. The shape (wrap, try, block) is that of Concurrent ML (Reppy, 1991) as
-//! implemented in Guile's fibers (Wingo, 2016); here attempts start at an arm drawn by lot.
+//! implemented in Guile's fibers (Wingo, 2016); the arm is drawn by lot among those that are ready.
 //! Arm: `Idle -> Published -> Withdrawn | Won`.
 
 use super::clock::Nanos;
@@ -11,14 +11,17 @@ use super::scheduler::Scheduler;
 use super::task::Doing;
 use super::wait::{self, Wait};
 use crate::error::Halt;
+use smallvec::SmallVec;
 use std::panic::Location;
 
 /// The part of an operation that does not mention its output.
 pub trait Arm {
     /// Does it, if that is possible without waiting for a partner to come.
     fn attempt(&mut self, at: &'static Location<'static>) -> bool;
-    /// Offers it under `wait`, as the branches from `branch` on.
-    fn publish(&mut self, wait: &Wait, branch: u32);
+    /// Whether an attempt is likely to succeed.
+    fn ready(&self) -> bool;
+    /// Offers it under `wait`, as the branches from `branch` on; tells how many.
+    fn publish(&mut self, wait: &Wait, branch: u32) -> u32;
     /// Takes the offers back.
     fn withdraw(&mut self, wait: &Wait, branch: u32);
     /// Branch number `branch` of it has won; false if the partner went away again.
@@ -56,36 +59,37 @@ pub fn perform(
     biased: bool,
     at: &'static Location<'static>,
 ) -> Option<usize> {
-    let width: u32 = arms.iter().map(|it| it.width()).sum();
-    assert!(width > 0 || patience != Patience::Forever, "select without an enabled arm, at {at}");
     loop {
         if let Err(why) = running::gate(patience != Patience::None) {
             return halt_first(arms, why);
         }
+        let parked_at = running::parked_at();
         if let Some(won) = attempt_any(arms, biased, at) {
             return Some(won);
+        }
+        if running::parked_at() != parked_at {
+            continue; // others ran during an attempt: what failed before may be possible now
         }
         if patience == Patience::None {
             return None;
         }
-        let task = match running::waiter() {
+        let task = match running::waiter_here() {
             Ok(task) => task,
             Err(why) => return halt_first(arms, why),
         };
-        let wait = Wait::open(task.clone());
-        let mut branch = 0;
-        for arm in arms.iter_mut() {
-            arm.publish(&wait, branch);
-            branch += arm.width();
+        let offered = Offered::publish(arms, Wait::open(task.clone()));
+        if offered.width == 0 && patience == Patience::Forever {
+            running::close_wait(&task);
+            panic!("select without an enabled arm, at {at}");
         }
         if let Patience::Until(at) = patience
             && let Some(scheduler) = Scheduler::active()
         {
-            scheduler.add_timer(at, wait.clone(), width);
+            scheduler.add_timer(at, offered.wait.clone(), offered.width);
         }
-        let doing = if let [arm] = arms { arm.doing() } else { Doing::Selecting(width) };
+        let doing = if let [arm] = arms { arm.doing() } else { Doing::Selecting(offered.width) };
         let outcome = running::park(&task, doing, at);
-        match conclude(arms, &wait, outcome, width, at) {
+        match offered.conclude(arms, outcome, at) {
             Concluded::Won(arm) => return Some(arm),
             Concluded::Again => {}
             Concluded::Nobody => return None,
@@ -104,53 +108,105 @@ enum Concluded {
     Halted,
 }
 
-/// Withdraws the losers and completes the winner.
-fn conclude(
-    arms: &mut [&mut dyn Arm],
-    wait: &Wait,
-    outcome: u32,
+/// Offers that have been published under one wait.
+struct Offered {
+    wait: Wait,
+    /// Number of branches.
     width: u32,
-    at: &'static Location<'static>,
-) -> Concluded {
-    let special = outcome >= wait::RETRY;
-    let (won, closed) = (outcome & !wait::CLOSED, outcome & wait::CLOSED != 0);
-    let (mut branch, mut winner) = (0, None);
-    for (index, arm) in arms.iter_mut().enumerate() {
-        let end = branch + arm.width();
-        if !special && (branch..end).contains(&won) {
-            winner = Some((index, won - branch));
+    /// Every arm is one branch, so that branch numbers are places.
+    even: bool,
+}
+
+impl Offered {
+    fn publish(arms: &mut [&mut dyn Arm], wait: Wait) -> Offered {
+        let (mut width, mut even) = (0, true);
+        for arm in arms.iter_mut() {
+            let branches = arm.publish(&wait, width);
+            even &= branches == 1;
+            width += branches;
         }
-        if special || winner.is_none_or(|(it, _)| it != index) || arm.width() > 1 {
-            arm.withdraw(wait, branch);
-        }
-        branch = end;
+        Offered { wait, width, even }
     }
-    match winner {
-        Some((index, own)) if arms[index].complete(own, closed, at) => Concluded::Won(index),
-        Some(_) => Concluded::Again,
-        None if outcome == wait::RETRY => Concluded::Again,
-        None if special => Concluded::Halted,
-        None => {
-            debug_assert_eq!(won, width, "a branch that nobody published");
-            Concluded::Nobody
+
+    /// Withdraws the losers and completes the winner.
+    fn conclude(
+        &self,
+        arms: &mut [&mut dyn Arm],
+        outcome: u32,
+        at: &'static Location<'static>,
+    ) -> Concluded {
+        let special = outcome >= wait::NO_BRANCH;
+        let (won, closed) = (outcome & !wait::CLOSED, outcome & wait::CLOSED != 0);
+        let winner = if special { None } else { self.withdraw_losers(arms, won) };
+        match winner {
+            Some((index, own)) if arms[index].complete(own, closed, at) => Concluded::Won(index),
+            Some(_) => Concluded::Again,
+            None if special => {
+                self.withdraw_losers(arms, u32::MAX);
+                if outcome == wait::RETRY { Concluded::Again } else { Concluded::Halted }
+            }
+            None => {
+                debug_assert_eq!(won, self.width, "a branch that nobody published");
+                Concluded::Nobody
+            }
         }
+    }
+
+    /// Withdraws all but the branch that won; tells whose it is and which of its branches.
+    fn withdraw_losers(&self, arms: &mut [&mut dyn Arm], won: u32) -> Option<(usize, u32)> {
+        if self.even {
+            let winner = won as usize;
+            for (index, arm) in arms.iter_mut().enumerate() {
+                if index != winner {
+                    arm.withdraw(&self.wait, index as u32);
+                }
+            }
+            return (winner < arms.len()).then_some((winner, 0));
+        }
+        let (mut branch, mut winner) = (0, None);
+        for (index, arm) in arms.iter_mut().enumerate() {
+            let end = branch + arm.width();
+            if (branch..end).contains(&won) {
+                winner = Some((index, won - branch));
+            }
+            if winner.is_none_or(|(it, _)| it != index) || arm.width() > 1 {
+                arm.withdraw(&self.wait, branch);
+            }
+            branch = end;
+        }
+        winner
     }
 }
 
+/// Attempts the arms that look ready, one drawn by lot after the other; biased: in their order.
 fn attempt_any(
     arms: &mut [&mut dyn Arm],
     biased: bool,
     at: &'static Location<'static>,
 ) -> Option<usize> {
-    let start = if biased || arms.len() < 2 { 0 } else { choose(arms.len()) };
-    let (early, late) = arms.split_at_mut(start);
-    let turned = late.iter_mut().enumerate().map(|(index, arm)| (index + start, arm));
-    let mut turned = turned.chain(early.iter_mut().enumerate());
-    turned.find_map(|(index, arm)| (arm.width() > 0 && arm.attempt(at)).then_some(index))
+    if biased || arms.len() < 2 {
+        return arms.iter_mut().position(|it| it.ready() && it.attempt(at));
+    }
+    let mut ready: SmallVec<[u16; 64]> = SmallVec::new();
+    for (index, arm) in arms.iter().enumerate() {
+        if arm.ready() {
+            ready.push(index as u16);
+        }
+    }
+    while !ready.is_empty() {
+        let index = usize::from(ready.swap_remove(choose(ready.len())));
+        if arms[index].attempt(at) {
+            return Some(index);
+        }
+    }
+    None
 }
 
 /// One of `0..ways`, by the chooser of the running tasklet's run; 0 outside any run.
 pub(crate) fn choose(ways: usize) -> usize {
+    if ways < 2 {
+        return 0;
+    }
     running::current().map_or(0, |it| it.home.choices.choose(ways))
 }
 

@@ -3,11 +3,11 @@
 //! Always: nothing suspends while the thread panics, under a trap, or on a stack that is not the
 //! tasklet's own. `FUEL` is zero whenever an operation has to look at more than its channel.
 
-use super::stack::{self, Refused};
+use super::stack::{self, Refused, Slot};
 use super::task::{Doing, Task, flag};
 use super::wait::{self, Wait};
 use crate::error::Halt;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::panic::{Location, resume_unwind};
 use std::rc::Rc;
 use std::thread;
@@ -19,86 +19,103 @@ thread_local! {
     /// Operations the running tasklet may still do without a closer look; 0 means look now.
     static FUEL: Cell<u32> = const { Cell::new(0) };
     /// The tasklet that runs on this OS thread.
-    static RUNNING: RefCell<Option<Rc<Task>>> = const { RefCell::new(None) };
+    static RUNNING: Slot<Task> = const { Slot::new() };
 }
 
 /// What a tasklet that ignores its cancellation is unwound with.
 pub(crate) struct Unwound;
 
 /// The running tasklet.
-#[inline]
+#[inline(always)]
 pub(crate) fn current() -> Option<Rc<Task>> {
-    RUNNING.try_with(|it| it.borrow().clone()).ok().flatten()
+    RUNNING.with(Slot::get)
 }
 
-/// Shows the running tasklet to `f`, which must not suspend. Does not allocate.
-pub(crate) fn peek(f: impl FnOnce(Option<&Rc<Task>>)) {
-    let mut f = Some(f);
-    let shown = RUNNING.try_with(|it| {
-        if let (Ok(task), Some(f)) = (it.try_borrow(), f.take()) {
-            f(task.as_ref());
-        }
-    });
-    if let (Err(_), Some(f)) = (shown, f) {
-        f(None);
+/// Runs `f`, which enters the stack of `task`, with `task` as the running one.
+#[inline(always)]
+pub(crate) fn during<R>(task: Option<&Rc<Task>>, f: impl FnOnce() -> R) -> R {
+    match task {
+        Some(task) => refuel(task),
+        None => FUEL.set(0),
     }
+    RUNNING.with(|it| it.during(task, f))
 }
 
-/// Makes `task` the running one; returns who ran before.
+/// Makes the next operation on this OS thread look at everything.
+pub(crate) fn look_at_all() {
+    FUEL.set(0);
+}
+
+/// Whether the next operation on this OS thread looks at everything.
+#[inline(always)]
+pub(crate) fn looks_at_all() -> bool {
+    FUEL.get() == 0
+}
+
+/// When the running tasklet parked last: whether it was suspended in between.
+pub(crate) fn parked_at() -> u64 {
+    current().map_or(0, |it| it.arrived.get())
+}
+
+/// The running tasklet, if somebody listens to what it does.
 #[inline]
-pub(crate) fn switch_to(task: Option<Rc<Task>>) -> Option<Rc<Task>> {
-    if let Some(task) = &task {
-        refuel(task);
-    } else {
-        FUEL.set(0);
-    }
-    RUNNING.with(|it| it.replace(task))
+pub(crate) fn traced() -> Option<Rc<Task>> {
+    // There is no fuel wherever a hook listens.
+    if FUEL.get() > 0 { None } else { current().filter(|it| it.home.traced) }
 }
 
 /// Gives `task`, which runs or is about to, its operations until it must give way.
-#[inline]
+#[inline(always)]
 pub(crate) fn refuel(task: &Task) {
-    let watched = task.has(flag::INTERRUPTED) || task.home.trace.is_on();
-    FUEL.set(if watched { 0 } else { task.home.budget });
+    FUEL.set(if task.has(flag::INTERRUPTED) { 0 } else { task.home.fuel });
 }
 
 /// Called when something about the running tasklet changed that its next operation must see.
 pub(crate) fn look_closer(task: &Rc<Task>) {
-    if current().is_some_and(|it| Rc::ptr_eq(&it, task)) {
+    if RUNNING.with(|it| it.holds(task)) {
         FUEL.set(0);
     }
 }
 
 /// What every operation passes first: interruption (if it may wait) and giving way.
-#[inline]
-pub(crate) fn gate(may_wait: bool) -> Result<(), Halt> {
+///
+/// True if somebody listens to what the tasklet does.
+#[inline(always)]
+pub(crate) fn gate(may_wait: bool) -> Result<bool, Halt> {
     match FUEL.get() {
         0 => slow_gate(may_wait),
         fuel => {
             FUEL.set(fuel - 1);
-            Ok(())
+            Ok(false)
         }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn slow_gate(may_wait: bool) -> Result<(), Halt> {
-    let Some(task) = current() else { return Ok(()) };
+fn slow_gate(may_wait: bool) -> Result<bool, Halt> {
+    let Some(task) = current() else { return Ok(false) };
     if may_wait && let Some(why) = task.interruption() {
         return Err(fail(&task, why));
     }
+    if !may_wait && task.has(flag::CANCELLED) && task.interruption() == Some(Halt::Cancelled) {
+        count_ignored(&task); // trying is allowed, but not for ever
+    }
     if task.spend() {
         give_way(&task);
+        // Others ran: one of them may have stopped this tasklet.
+        if may_wait && let Some(why) = task.interruption() {
+            return Err(fail(&task, why));
+        }
     }
     refuel(&task);
-    Ok(())
+    Ok(task.home.traced)
 }
 
 impl Task {
     /// Counts an operation that took the slow gate; true if the budget is used up.
     fn spend(&self) -> bool {
-        if !self.has(flag::INTERRUPTED) && !self.home.trace.is_on() {
+        if !self.has(flag::INTERRUPTED) && !self.home.traced {
             return true; // the fast gate has counted
         }
         let extra = self.extra();
@@ -146,28 +163,9 @@ fn count_ignored(task: &Rc<Task>) {
 /// Puts the running tasklet at the end of the ready queue, if it may be suspended here.
 pub(crate) fn give_way(task: &Rc<Task>) {
     if may_suspend(task) {
-        wait::make_ready(task.clone());
+        task.home.again.set(true);
         leave(task);
     }
-}
-
-/// [`give_way`], and the tasklet that became ready last runs next.
-pub(crate) fn give_way_to_newest(task: &Rc<Task>) {
-    if may_suspend(task) {
-        let mut ready = task.home.ready.borrow_mut();
-        if let Some(newest) = ready.pop_back() {
-            ready.push_front(newest);
-        }
-        drop(ready);
-        give_way(task);
-    }
-}
-
-/// The running tasklet, if somebody listens to what it does.
-#[inline]
-pub(crate) fn traced() -> Option<Rc<Task>> {
-    // Fuel is zero wherever a hook listens.
-    if FUEL.get() > 0 { None } else { current().filter(|it| it.home.trace.is_on()) }
 }
 
 fn may_suspend(task: &Task) -> bool {
@@ -175,32 +173,65 @@ fn may_suspend(task: &Task) -> bool {
 }
 
 /// `yield_now`: like [`give_way`], but a violation of a trap is an error of the caller.
-#[inline]
+#[inline(always)]
 pub(crate) fn yield_now() {
     let Some(task) = current() else { return };
-    if task.has(flag::INTERRUPTED) && task.interruption() == Some(Halt::Cancelled) {
-        count_ignored(&task);
+    if task.has(flag::INTERRUPTED | flag::BLOCK_TRAP | flag::SWITCH_TRAP) {
+        return yield_watched(&task);
     }
-    if thread::panicking() || task.has(flag::BLOCK_TRAP) {
+    if thread::panicking() {
         return;
     }
-    check_place(&task);
-    wait::make_ready(task.clone());
-    leave(&task);
+    task.home.again.set(true);
+    if !leave(&task) {
+        task.home.again.set(false);
+        wrong_place(&task);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn yield_watched(task: &Rc<Task>) {
+    if task.interruption() == Some(Halt::Cancelled) {
+        count_ignored(task);
+    }
+    if !thread::panicking() && !task.has(flag::BLOCK_TRAP) {
+        check_place(task);
+        task.home.again.set(true);
+        leave(task);
+    }
 }
 
 /// The running tasklet, if it may wait here and now.
 ///
 /// # Panics
-/// Under a switch trap, and on the stack of a raw generator.
-#[inline]
+/// Under a switch trap.
+#[inline(always)]
 pub(crate) fn waiter() -> Result<Rc<Task>, Halt> {
     let task = current().ok_or(Halt::CannotWait)?;
-    if thread::panicking() || task.has(flag::BLOCK_TRAP) {
-        return Err(Halt::CannotWait);
+    if thread::panicking() || task.has(flag::BLOCK_TRAP | flag::SWITCH_TRAP) {
+        return trapped(task);
     }
+    Ok(task)
+}
+
+/// [`waiter`] for who could not undo what it does before it parks.
+///
+/// # Panics
+/// Under a switch trap, and on the stack of a raw generator.
+pub(crate) fn waiter_here() -> Result<Rc<Task>, Halt> {
+    let task = waiter()?;
     check_place(&task);
     Ok(task)
+}
+
+#[cold]
+#[inline(never)]
+fn trapped(task: Rc<Task>) -> Result<Rc<Task>, Halt> {
+    if !thread::panicking() && !task.has(flag::BLOCK_TRAP) {
+        wrong_place(&task);
+    }
+    Err(Halt::CannotWait)
 }
 
 #[inline]
@@ -223,17 +254,21 @@ fn wrong_place(task: &Task) -> ! {
     }
 }
 
+/// Takes back the wait that was opened for the running tasklet.
+pub(crate) fn close_wait(task: &Task) {
+    wait::settle_here(task, wait::RETRY);
+}
+
 /// Suspends the running tasklet until its open wait is settled; returns how.
-#[inline]
+#[inline(always)]
 pub(crate) fn park(task: &Rc<Task>, doing: Doing, at: &'static Location<'static>) -> u32 {
     task.doing.set(doing);
     task.at.set(Some(at));
-    task.since.set(task.home.now.get());
-    let parks = task.home.parks.get() + 1;
-    task.home.parks.set(parks);
-    task.arrived.set(parks);
-    if task.is_waiting() {
-        leave(task);
+    let arrived = task.home.parks.get() + 1;
+    task.home.parks.set(arrived);
+    task.arrived.set(arrived);
+    if !leave(task) {
+        wait::settle_here(task, wait::MISPLACED);
     }
     task.outcome.get()
 }
@@ -246,15 +281,16 @@ pub(crate) fn park_committed(task: &Rc<Task>, doing: Doing, at: &'static Locatio
     outcome
 }
 
-/// Leaves the stack; back when the scheduler enters it again.
-#[inline]
-fn leave(task: &Rc<Task>) {
+/// Leaves the stack; back when the scheduler enters it again. False if it is not the tasklet's.
+#[inline(always)]
+fn leave(task: &Rc<Task>) -> bool {
     match stack::suspend() {
-        Ok(()) => {}
-        Err(Refused::NoStack | Refused::OtherStack) => unreachable!("checked by `waiter`"),
-    }
-    if task.home.threads {
-        refuel(task); // the scheduler did so on its own OS thread
+        Ok(false) => true,
+        Ok(true) => {
+            refuel(task); // the scheduler did so on its own OS thread
+            true
+        }
+        Err(Refused::NoStack | Refused::OtherStack) => false,
     }
 }
 
@@ -264,6 +300,7 @@ pub(crate) fn halt_of(task: &Rc<Task>, outcome: u32) -> Option<Halt> {
         wait::CANCELLED => Some(fail(task, Halt::Cancelled)),
         wait::TIMED_OUT => Some(Halt::TimedOut),
         wait::INJECTED => Some(fail(task, Halt::Injected)),
+        wait::MISPLACED => wrong_place(task),
         _ => None,
     }
 }
@@ -275,7 +312,7 @@ pub(crate) fn wait_for(
     publish: impl FnOnce(Wait),
 ) -> Result<u32, Halt> {
     gate(true)?;
-    let task = waiter()?;
+    let task = waiter_here()?;
     publish(Wait::open(task.clone()));
     let outcome = park(&task, doing, at);
     halt_of(&task, outcome).map_or(Ok(outcome), Err)

@@ -4,10 +4,11 @@
 //! tasklet is in the ready queue at most once; an idle scheduler sleeps in the poller.
 
 use super::clock::{NEVER, Nanos};
+use super::fatal;
 use super::name::{Identity, TaskletId};
 use super::poller::{Inbox, Message, Poller};
 use super::running;
-use super::stack::{self, Stack, Turn};
+use super::stack::{self, Slot, Stack, Turn};
 use super::stacks::{self, Stacks};
 use super::task::{Failure, Home, Task, flag};
 use super::timer::{Alarm, Due, Timers};
@@ -26,7 +27,7 @@ const ATTEND_EVERY: u64 = 128;
 
 thread_local! {
     /// The scheduler that is active on this OS thread.
-    static ACTIVE: RefCell<Option<Rc<Scheduler>>> = const { RefCell::new(None) };
+    static ACTIVE: Slot<Scheduler> = const { Slot::new() };
 }
 
 /// How far to go.
@@ -82,9 +83,12 @@ pub(crate) struct Scheduler {
     pub(crate) blocking_threads: usize,
     /// What higher layers keep for this run, by type.
     extensions: RefCell<Vec<Rc<dyn Any>>>,
-    switches: Cell<u64>,
-    /// Tells `drive` to look at what happened.
-    attention: Cell<bool>,
+    /// The tasklet whose end `work` waits for.
+    until: Cell<Option<TaskletId>>,
+    /// Turns until `work` looks at what happened.
+    slice: Cell<u64>,
+    /// Turns that were taken out of a slice because something happened.
+    unspent: Cell<u64>,
     /// The run ends: new tasklets are cancelled from the start.
     draining: Cell<bool>,
     /// Tasklets that panicked, in the order they ended; a join takes the panic out of the tasklet.
@@ -113,7 +117,7 @@ pub(crate) struct Plan {
 
 impl Scheduler {
     pub(crate) fn new(home: Rc<Home>, sizes: Sizes) -> Rc<Scheduler> {
-        stack::DESCRIBE_RUNNING.get_or_init(|| describe_running);
+        fatal::DESCRIBE_RUNNING.get_or_init(|| describe_running);
         stack::ensure_signal_stack();
         let most = if home.threads { usize::MAX } else { stacks::limit().0 };
         let threads = home.threads;
@@ -130,8 +134,9 @@ impl Scheduler {
             stack_bytes: sizes.stack_bytes,
             blocking_threads: sizes.blocking_threads,
             extensions: RefCell::default(),
-            switches: Cell::new(0),
-            attention: Cell::new(false),
+            until: Cell::new(None),
+            slice: Cell::new(0),
+            unspent: Cell::new(0),
             draining: Cell::new(false),
             panicked: RefCell::default(),
             abandoned: RefCell::default(),
@@ -142,7 +147,7 @@ impl Scheduler {
     /// The scheduler that is active on this OS thread.
     #[inline]
     pub(crate) fn active() -> Option<Rc<Scheduler>> {
-        ACTIVE.try_with(|it| it.borrow().clone()).ok().flatten()
+        ACTIVE.with(Slot::get)
     }
 
     /// Makes a tasklet and queues it. The error says what ran out.
@@ -170,10 +175,10 @@ impl Scheduler {
         if self.draining.get() {
             task.set(flag::CANCELLED);
         }
-        task.since.set(self.home.now.get());
+        task.arrived.set(self.home.now.get());
         task.slot.set(self.tasks.borrow_mut().insert(task.clone()));
-        self.home.ready.borrow_mut().push_back(task.clone());
-        self.home.trace.emit(|| Event::Spawned { tasklet: id });
+        self.home.ready.push(task.clone());
+        self.tell(|| Event::Spawned { tasklet: id });
         Ok(task)
     }
 
@@ -203,54 +208,64 @@ impl Scheduler {
     ///
     /// Only the end of a runtime may do this while another scheduler is active.
     pub(crate) fn drive(self: &Rc<Self>, limit: &Limit<'_>) -> Ran {
-        struct Leave(Option<Rc<Scheduler>>, Option<Rc<Task>>);
-        impl Drop for Leave {
-            fn drop(&mut self) {
-                drop(ACTIVE.with(|it| it.replace(self.0.take())));
-                running::switch_to(self.1.take());
-            }
-        }
-        let outer = ACTIVE.with(|it| it.replace(Some(self.clone())));
-        let _leave = Leave(outer, running::switch_to(None));
-        self.attend(0);
-        self.work(limit)
+        let work = || {
+            self.attend(0);
+            self.work(limit)
+        };
+        let ran = ACTIVE.with(|it| it.during(Some(self), || running::during(None, work)));
+        running::look_at_all();
+        ran
     }
 
     fn work(self: &Rc<Self>, limit: &Limit<'_>) -> Ran {
-        let last = self.switches.get().saturating_add(limit.switches);
-        self.attention.set(true);
+        let mut left = limit.switches;
+        self.until.set(limit.until_ended.map(Task::id));
+        let mut slice = 0;
+        self.slice.set(0);
+        self.unspent.set(0);
         loop {
-            if self.attention.get() {
-                if limit.until_ended.is_some_and(|it| it.has(flag::FINISHED)) {
-                    return Ran::Ended;
-                }
-                if limit.until_failed && self.has_failed() {
-                    return Ran::Failed;
-                }
-                self.attention.set(false);
-            }
-            let switches = self.switches.get();
-            if switches >= last {
-                return Ran::Limit;
-            }
-            if switches.is_multiple_of(ATTEND_EVERY) {
-                self.attend(0);
-                if self.home.now.get() >= limit.at {
-                    return Ran::Limit;
-                }
-            }
-            match self.next() {
-                Some(task) => {
-                    self.switches.set(switches + 1);
-                    self.turn(task);
-                }
-                None => {
-                    if let Some(ran) = self.idle(limit) {
+            match self.slice.get() {
+                0 => {
+                    left -= slice - self.unspent.take();
+                    if let Some(ran) = self.look(limit, left) {
                         return ran;
                     }
+                    slice = left.min(ATTEND_EVERY);
+                    self.slice.set(slice);
+                }
+                turns => {
+                    let Some(task) = self.next() else {
+                        match self.idle(limit) {
+                            Some(ran) => return ran,
+                            None => continue,
+                        }
+                    };
+                    self.slice.set(turns - 1);
+                    self.turn(task);
                 }
             }
         }
+    }
+
+    /// What `work` does every so many turns, and when something has happened.
+    #[inline(never)]
+    fn look(&self, limit: &Limit<'_>, left: u64) -> Option<Ran> {
+        if limit.until_ended.is_some_and(|it| it.has(flag::FINISHED)) {
+            return Some(Ran::Ended);
+        }
+        if limit.until_failed && self.has_failed() {
+            return Some(Ran::Failed);
+        }
+        if left == 0 {
+            return Some(Ran::Limit);
+        }
+        self.attend(0);
+        (self.home.now.get() >= limit.at).then_some(Ran::Limit)
+    }
+
+    /// Makes `work` look at what happened before its next turn.
+    pub(crate) fn look_soon(&self) {
+        self.unspent.set(self.unspent.get() + self.slice.replace(0));
     }
 
     fn has_failed(&self) -> bool {
@@ -258,20 +273,16 @@ impl Scheduler {
             || self.panicked.borrow().iter().any(|it| it.has(flag::DETACHED) && has_panic(it))
     }
 
-    #[inline]
+    #[inline(always)]
     fn next(&self) -> Option<Rc<Task>> {
         if self.home.choices.decides_order() {
-            let ways = self.home.ready.borrow().len();
-            if ways > 1 {
-                let index = self.home.choices.choose(ways);
-                return self.home.ready.borrow_mut().remove(index);
-            }
+            return self.home.ready.pick(|ways| self.home.choices.choose(ways));
         }
-        self.home.ready.borrow_mut().pop_front()
+        self.home.ready.pop()
     }
 
     /// Lets `task` run until it suspends or ends.
-    #[inline]
+    #[inline(always)]
     fn turn(self: &Rc<Self>, task: Rc<Task>) {
         if task.has(flag::PAUSED | flag::FINISHED) {
             return task.set(flag::DEQUEUED);
@@ -283,14 +294,22 @@ impl Scheduler {
                 None => return,
             },
         };
-        self.tell_switch(None, Some(&task));
-        let outer = running::switch_to(Some(task));
-        let turn = stack.resume();
-        let task = running::switch_to(outer).expect("somebody took the running tasklet away");
-        self.tell_switch(Some(&task), None);
+        let turn = if self.home.traced {
+            self.resume_traced(&task, &stack)
+        } else {
+            running::during(Some(&task), || stack.resume())
+        };
         match turn {
-            Turn::Suspended if task.has(flag::ABANDONED) => self.abandon(&task, stack),
-            Turn::Suspended => task.stack.set(Some(stack)),
+            Turn::Suspended => {
+                // What was there is `None`: nothing to drop.
+                std::mem::forget(task.stack.replace(Some(stack)));
+                if task.has(flag::ABANDONED) {
+                    return self.abandon(&task);
+                }
+                if self.home.again.take() {
+                    self.home.ready.push(task);
+                }
+            }
             Turn::Done => {
                 self.stacks.borrow_mut().give(task.stack_bytes, stack);
                 self.finish(&task);
@@ -303,10 +322,21 @@ impl Scheduler {
         }
     }
 
-    #[inline]
+    #[cold]
+    fn resume_traced(&self, task: &Rc<Task>, stack: &Stack) -> Turn {
+        self.tell_switch(None, Some(task));
+        let turn = running::during(Some(task), || stack.resume());
+        self.tell_switch(Some(task), None);
+        turn
+    }
+
     fn tell_switch(&self, from: Option<&Task>, to: Option<&Task>) {
-        if self.home.trace.is_on() {
-            let event = || Event::Switched { from: from.map(Task::id), to: to.map(Task::id) };
+        self.tell(|| Event::Switched { from: from.map(Task::id), to: to.map(Task::id) });
+    }
+
+    /// Tells the hooks; a panic of one of them ends the run.
+    fn tell(&self, event: impl FnOnce() -> Event) {
+        if self.home.traced {
             let told = catch_unwind(AssertUnwindSafe(|| self.home.trace.emit(event)));
             told.unwrap_or_else(|panic| self.note_stray(panic));
         }
@@ -314,12 +344,7 @@ impl Scheduler {
 
     fn note_stray(&self, panic: Box<dyn Any + Send>) {
         self.stray_panic.borrow_mut().get_or_insert(panic);
-        self.attention.set(true);
-    }
-
-    /// Makes `drive` look at what happened before it goes on.
-    pub(crate) fn look(&self) {
-        self.attention.set(true);
+        self.look_soon();
     }
 
     /// Gives a new tasklet a stack, or ends it if there is none.
@@ -349,30 +374,41 @@ impl Scheduler {
     fn on_thread(self: &Rc<Self>, task: Rc<Task>, body: stack::Body) -> stack::Body {
         let scheduler = self.clone();
         Box::new(move || {
-            ACTIVE.with(|it| it.replace(Some(scheduler)));
-            running::switch_to(Some(task));
-            body();
-            running::switch_to(None);
-            ACTIVE.with(|it| it.take());
+            let body = || running::during(Some(&task), body);
+            ACTIVE.with(|it| it.during(Some(&scheduler), body));
         })
     }
 
     fn finish(&self, task: &Rc<Task>) {
         task.set(flag::FINISHED);
-        self.attention.set(true);
+        if self.until.get() == Some(task.id()) {
+            self.look_soon();
+        }
         self.tasks.borrow_mut().remove(task.slot.get());
         for (joiner, branch) in task.joiners.take() {
             joiner.settle(branch);
         }
         if has_panic(task) && !task.has(flag::SCOPED) {
-            self.panicked.borrow_mut().push(task.clone());
+            self.note_panicked(task);
         }
-        self.home.trace.emit(|| Event::Finished { tasklet: task.id() });
+        self.tell(|| Event::Finished { tasklet: task.id() });
+    }
+
+    /// Keeps a tasklet whose panic nobody has taken yet.
+    fn note_panicked(&self, task: &Rc<Task>) {
+        let mut panicked = self.panicked.borrow_mut();
+        if panicked.len() == panicked.capacity() {
+            panicked.retain(|it| has_panic(it));
+        }
+        panicked.push(task.clone());
+        if task.has(flag::DETACHED) {
+            self.look_soon();
+        }
     }
 
     /// Gives a tasklet up that would not end: it never runs again.
-    fn abandon(&self, task: &Rc<Task>, stack: Stack) {
-        drop(stack); // it holds live frames, so this leaks it
+    fn abandon(&self, task: &Rc<Task>) {
+        drop(task.stack.take()); // it holds live frames, so this leaks it
         *task.extra().failure.borrow_mut() = Some(Failure::Cancelled);
         self.abandoned.borrow_mut().push(task.clone());
         self.finish(task);
@@ -381,13 +417,16 @@ impl Scheduler {
     /// Called when nothing is ready: waits for the outside or says why not.
     fn idle(&self, limit: &Limit<'_>) -> Option<Ran> {
         self.attend(0);
-        if !self.home.ready.borrow().is_empty() || self.attention.get() {
+        if !self.home.ready.is_empty() || self.slice.get() == 0 {
             return None;
         }
         let next = self.timers.borrow_mut().next();
         let outside = self.calls.borrow().iter().any(|(_, it)| it.is_awaited());
         if next.is_none() && !outside {
             return Some(Ran::Stuck);
+        }
+        if !limit.sleep {
+            return Some(Ran::Idle);
         }
         if self.home.clock.is_virtual() && !outside {
             let next = next.unwrap_or(NEVER);
@@ -397,9 +436,6 @@ impl Scheduler {
             }
             self.home.clock.advance(next);
             return None;
-        }
-        if !limit.sleep {
-            return Some(Ran::Idle);
         }
         let now = self.home.clock.now();
         if now >= limit.at {
@@ -420,7 +456,9 @@ impl Scheduler {
         }
         let messages = self.poller.borrow().as_ref().map(Poller::messages).unwrap_or_default();
         messages.into_iter().for_each(|it| self.deliver(it));
-        self.home.now.set(self.home.clock.now());
+        let now = self.home.clock.now();
+        self.home.now.set(now);
+        self.home.parks.set(self.home.parks.get().max(now));
         loop {
             let due = self.timers.borrow_mut().pop_due(self.home.now.get());
             match due {
@@ -508,7 +546,12 @@ impl Scheduler {
                     task.set(flag::SHIELD_BROKEN);
                     if task.has(flag::COMMITTED) {
                         // The partner leaked what it owed: nobody else can end this wait.
-                        wait::settle_now(task, wait::RETRY);
+                        if task.is_waiting() {
+                            wait::settle_now(task, wait::RETRY);
+                        } else {
+                            wait::overrule(task, wait::RETRY);
+                            wait::unhold(task);
+                        }
                     }
                 }
                 wake_paused(task);
@@ -551,8 +594,8 @@ pub(crate) fn wake_paused(task: &Rc<Task>) {
 
 /// Writes who runs on this OS thread. Called in a signal handler: does not allocate.
 fn describe_running(out: &mut dyn FnMut(&[u8])) {
-    running::peek(|task| match task {
+    match running::current() {
         Some(task) => task.who.write(out),
         None => out(b"(unknown)"),
-    });
+    }
 }

@@ -17,6 +17,7 @@
 #![allow(unsafe_code)]
 
 use super::baton::Baton;
+use super::fatal::{self, die};
 use generator::{Gn, LocalGenerator, Scope};
 use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
@@ -137,11 +138,11 @@ impl Stack {
     }
 
     /// Enters the stack until its body suspends or ends.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn resume(&self) -> Turn {
         let inner = self.inner();
-        assert!(inner.live.get(), "the stack has no body");
-        let turn = match &inner.engine {
+        debug_assert!(inner.live.get(), "the stack has no body");
+        match &inner.engine {
             Engine::Switch(generator, _) => {
                 let outer = ACTIVE.replace(self.inner.as_ptr());
                 // SAFETY: the only other reference to the generator is made in `load`, which
@@ -150,21 +151,17 @@ impl Stack {
                 let generator = unsafe { &mut *generator.get() };
                 let yielded = generator.resume();
                 ACTIVE.set(outer);
-                match (generator.is_done(), yielded) {
-                    (true, _) => Turn::Done,
-                    (false, Some(())) => Turn::Suspended,
-                    (false, None) => Turn::Foreign,
+                match yielded {
+                    Some(()) if inner.door.get().is_null() => inner.done(),
+                    Some(()) => Turn::Suspended,
+                    None => Turn::Foreign,
                 }
             }
             Engine::Thread(baton) => match baton.resume() {
-                true => Turn::Done,
+                true => inner.done(),
                 false => Turn::Suspended,
             },
-        };
-        if turn == Turn::Done {
-            inner.live.set(false);
         }
-        turn
     }
 
     /// Usable bytes.
@@ -173,6 +170,19 @@ impl Stack {
             Engine::Switch(..) => self.inner().high - self.inner().low,
             Engine::Thread(baton) => baton.bytes(),
         }
+    }
+}
+
+impl Inner {
+    fn done(&self) -> Turn {
+        self.live.set(false);
+        Turn::Done
+    }
+
+    /// Whether the address lies in this stack.
+    #[inline(always)]
+    fn contains(&self, address: usize) -> bool {
+        address.wrapping_sub(self.low) < self.high - self.low
     }
 }
 
@@ -230,30 +240,30 @@ fn enter(body: Body) {
 }
 
 /// Leaves the running body's stack; returns when somebody resumes it.
-#[inline]
-pub(crate) fn suspend() -> Result<(), Refused> {
-    let active = ACTIVE.get();
-    if active.is_null() {
-        return Err(Refused::NoStack);
-    }
+///
+/// True if bodies run on OS threads of their own.
+#[inline(always)]
+pub(crate) fn suspend() -> Result<bool, Refused> {
     // SAFETY: `ACTIVE` is non-null only while `resume` of that very stack is on this OS thread
-    // (or its baton thread runs), and then its `Inner` is alive.
-    let inner = unsafe { &*active };
+    // (or its baton thread runs), and then its `Inner` is alive. Null gives `None`.
+    let Some(inner) = (unsafe { ACTIVE.get().as_ref() }) else { return Err(Refused::NoStack) };
     match &inner.engine {
         Engine::Switch(..) => {
-            if !is_own() {
+            let mark = 0_u8;
+            if !inner.contains((&raw const mark).addr()) {
                 return Err(Refused::OtherStack);
             }
             // SAFETY: `door` is null outside a body. Inside, it points to the `Scope` in the
             // outermost frame of the stack we run on (just checked), which cannot return before
             // we do; nobody else uses it, since only `suspend` does and it runs once per stack.
             unsafe { (*inner.door.get()).yield_with(()) };
+            Ok(false)
         }
         Engine::Thread(baton) => {
             baton.suspend();
+            Ok(true)
         }
     }
-    Ok(())
 }
 
 /// Whether [`suspend`] would work here: the caller runs on the stack of the running body.
@@ -263,7 +273,7 @@ pub(crate) fn is_own() -> bool {
     match unsafe { ACTIVE.get().as_ref() } {
         Some(inner) => {
             let mark = 0_u8;
-            (inner.low..inner.high).contains(&(&raw const mark).addr())
+            inner.contains((&raw const mark).addr())
         }
         None => false,
     }
@@ -277,6 +287,45 @@ fn overflow_zone() -> Option<(std::ops::Range<usize>, usize)> {
     match &inner.engine {
         Engine::Switch(_, guard) => Some((guard.zone(), inner.high - inner.low)),
         Engine::Thread(_) => None,
+    }
+}
+
+/// Holds a reference to an `Rc` for as long as a call lasts.
+pub(crate) struct Slot<T>(Cell<*const Rc<T>>);
+
+impl<T> Slot<T> {
+    pub(crate) const fn new() -> Slot<T> {
+        Slot(Cell::new(ptr::null()))
+    }
+
+    /// Runs `f` while the slot holds `value`; then it holds what it held before.
+    #[inline]
+    pub(crate) fn during<R>(&self, value: Option<&Rc<T>>, f: impl FnOnce() -> R) -> R {
+        struct Restore<'a, T>(&'a Slot<T>, *const Rc<T>);
+        impl<T> Drop for Restore<'_, T> {
+            #[inline]
+            fn drop(&mut self) {
+                self.0.0.set(self.1);
+            }
+        }
+        let _restore = Restore(self, self.0.replace(value.map_or(ptr::null(), ptr::from_ref)));
+        f()
+    }
+
+    /// What the slot holds.
+    #[inline]
+    pub(crate) fn get(&self) -> Option<Rc<T>> {
+        // SAFETY: the pointer is null or was put there by a `during` whose frame is still on its
+        // stack, borrowing the `Rc`: it puts the former pointer back before it is left, and a
+        // stack with live frames is never freed. The reference does not leave this function.
+        unsafe { self.0.get().as_ref() }.cloned()
+    }
+
+    /// Whether the slot holds `value`.
+    #[inline]
+    pub(crate) fn holds(&self, value: &Rc<T>) -> bool {
+        // SAFETY: as in `get`.
+        unsafe { self.0.get().as_ref() }.is_some_and(|it| Rc::ptr_eq(it, value))
     }
 }
 
@@ -442,9 +491,6 @@ pub(crate) fn page_bytes() -> usize {
     *PAGE.get_or_init(|| unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize)
 }
 
-/// Writes who the running tasklet is, without allocating: called in a signal handler.
-pub(crate) static DESCRIBE_RUNNING: OnceLock<fn(&mut dyn FnMut(&[u8]))> = OnceLock::new();
-
 /// What SIGSEGV and SIGBUS did before us.
 static FORMER: OnceLock<[libc::sigaction; 2]> = OnceLock::new();
 
@@ -479,7 +525,7 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut 
     // SAFETY: `si_addr` is defined for SIGSEGV and SIGBUS, the signals we are installed for.
     let address = unsafe { info.si_addr() }.addr();
     match overflow_zone() {
-        Some((zone, bytes)) if zone.contains(&address) => report_overflow(bytes),
+        Some((zone, bytes)) if zone.contains(&address) => fatal::stack_overflow(bytes),
         _ => {
             let former = FORMER.get().map(|it| &it[usize::from(signal == libc::SIGBUS)]);
             let former = former.map_or(ptr::null(), ptr::from_ref);
@@ -487,33 +533,6 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut 
             unsafe { libc::sigaction(signal, former, ptr::null_mut()) };
         }
     }
-}
-
-/// Names the tasklet whose stack overflowed and aborts. Async-signal-safe.
-fn report_overflow(bytes: usize) -> ! {
-    let mut digits = [b'0'; 20];
-    let (mut rest, mut start) = (bytes, digits.len());
-    while rest > 0 {
-        start -= 1;
-        digits[start] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    write_stderr(b"\ntasklets: stack overflow in tasklet ");
-    if let Some(describe) = DESCRIBE_RUNNING.get() {
-        describe(&mut write_stderr);
-    }
-    die(&[b", which has ", &digits[start..], b" bytes (Builder::stack_size)\n"])
-}
-
-fn write_stderr(text: &[u8]) {
-    // SAFETY: the pointer and length are those of a live slice; `write` is async-signal-safe.
-    unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
-}
-
-/// Writes `parts` to stderr and aborts the process.
-fn die(parts: &[&[u8]]) -> ! {
-    parts.iter().for_each(|it| write_stderr(it));
-    std::process::abort()
 }
 
 /// Makes sure the fault handler has a stack to run on in this OS thread.

@@ -6,15 +6,20 @@
 use super::choice::Choices;
 use super::clock::{Clock, Nanos};
 use super::name::{Identity, TaskletId};
+use super::ready::Ready;
 use super::stack::{Body, Stack};
 use super::trace::{ChannelId, Trace};
 use super::wait::Wait;
 use smallvec::SmallVec;
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
 use std::panic::Location;
 use std::rc::Rc;
+
+thread_local! {
+    /// Tasklets made on this OS thread.
+    static STAMPS: Cell<u64> = const { Cell::new(0) };
+}
 
 /// What a tasklet waits for; together with the published offers it is what reports read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,15 +76,22 @@ pub(crate) mod flag {
 
 /// What every tasklet of one scheduler shares.
 pub(crate) struct Home {
-    /// Tasklets that may run now, in the order they became ready.
-    pub(crate) ready: RefCell<VecDeque<Rc<Task>>>,
+    /// Tasklets that may run now.
+    pub(crate) ready: Ready,
     /// The time at the last look at the clock.
     pub(crate) now: Cell<Nanos>,
-    /// Counts parks.
-    pub(crate) parks: Cell<u64>,
+    /// Set by a tasklet that suspends but stays ready.
+    pub(crate) again: Cell<bool>,
+    /// When the next one parks: the time of the last look at the clock, and later by as many
+    /// nanoseconds as tasklets have parked since.
+    pub(crate) parks: Cell<Nanos>,
     pub(crate) clock: Clock,
     pub(crate) choices: Choices,
     pub(crate) trace: Trace,
+    /// Whether somebody listens to `trace`.
+    pub(crate) traced: bool,
+    /// Operations of a tasklet before it takes the slow gate: none while somebody listens.
+    pub(crate) fuel: u32,
     /// Operations a tasklet may do without giving way.
     pub(crate) budget: u32,
     /// Whether stacks are OS threads.
@@ -158,6 +170,8 @@ pub(crate) struct Extra {
 /// A tasklet, as the kernel sees it.
 pub struct Task {
     pub(crate) who: Identity,
+    /// Tells it from all others of this OS thread, also those of other runs.
+    pub(crate) stamp: u64,
     pub(crate) home: Rc<Home>,
     /// Counts openings and settlements of waits.
     pub(super) serial: Cell<u64>,
@@ -167,9 +181,10 @@ pub struct Task {
     pub(crate) doing: Cell<Doing>,
     /// Where the present operation is in the user's source.
     pub(crate) at: Cell<Option<&'static Location<'static>>>,
-    pub(crate) since: Cell<Nanos>,
-    /// Which park of its scheduler the last one of this tasklet was: orders those who wait.
-    pub(crate) arrived: Cell<u64>,
+    /// When it parked last; no two park at the same time, so it orders those who wait.
+    pub(crate) arrived: Cell<Nanos>,
+    /// Who is behind it in the ready queue.
+    pub(super) next: Cell<Option<Rc<Task>>>,
     pub(crate) body: Cell<Option<Body>>,
     pub(crate) stack: Cell<Option<Stack>>,
     pub(crate) stack_bytes: usize,
@@ -183,14 +198,15 @@ impl Task {
     pub(crate) fn new(who: Identity, home: Rc<Home>, body: Body, stack_bytes: usize) -> Task {
         Task {
             who,
+            stamp: STAMPS.with(|it| it.replace(it.get() + 1)),
             home,
             serial: Cell::new(0),
             outcome: Cell::new(0),
             flags: Cell::new(0),
             doing: Cell::new(Doing::Nothing),
             at: Cell::new(None),
-            since: Cell::new(0),
             arrived: Cell::new(0),
+            next: Cell::new(None),
             body: Cell::new(Some(body)),
             stack: Cell::new(None),
             stack_bytes,
@@ -234,6 +250,10 @@ impl Task {
 
     /// Lets `wait` be settled as `branch` when the tasklet ends.
     pub(crate) fn add_joiner(&self, wait: Wait, branch: u32) {
+        if self.has(flag::FINISHED) {
+            wait.settle(branch); // it ended while the joiner gave way
+            return;
+        }
         let mut joiners = self.joiners.borrow_mut();
         if joiners.len() == joiners.capacity() {
             joiners.retain(|(it, _)| it.is_open());

@@ -13,6 +13,10 @@ pub(crate) const TIMED_OUT: u32 = u32::MAX - 1;
 pub(crate) const INJECTED: u32 = u32::MAX - 2;
 /// The partner changed its mind (its value's evaluation panicked): wait again.
 pub(crate) const RETRY: u32 = u32::MAX - 3;
+/// The tasklet turned out not to be on a stack that can be suspended.
+pub(crate) const MISPLACED: u32 = u32::MAX - 4;
+/// Outcomes from here on name no branch.
+pub(crate) const NO_BRANCH: u32 = MISPLACED;
 /// The last handle of the other end went away; the branch is in the low bits.
 pub(crate) const CLOSED: u32 = 1 << 30;
 
@@ -25,7 +29,7 @@ pub struct Wait {
 
 impl Wait {
     /// Opens the next wait of `task`, which must be running and have none open.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn open(task: Rc<Task>) -> Wait {
         let serial = task.serial.get() + 1;
         debug_assert!(serial & 1 == 1, "a wait is open already");
@@ -51,7 +55,7 @@ impl Wait {
     }
 
     /// Decides the wait without making the tasklet ready yet; false if it was decided before.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn decide(&self, outcome: u32) -> bool {
         if !self.is_open() {
             return false;
@@ -61,12 +65,28 @@ impl Wait {
         true
     }
 
+    /// [`decide`](Self::decide) by a partner that will make the tasklet ready later.
+    pub(crate) fn hold(&self, outcome: u32) {
+        self.decide(outcome);
+        self.task.set(flag::COMMITTED);
+    }
+
     /// Decides the wait and makes the tasklet ready, behind all that are ready now.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn settle(self, outcome: u32) -> bool {
         let first = self.decide(outcome);
         if first {
             make_ready(self.task);
+        }
+        first
+    }
+
+    /// [`settle`](Self::settle), but the tasklet runs next.
+    pub(crate) fn settle_first(self, outcome: u32) -> bool {
+        let first = self.decide(outcome);
+        if first {
+            let home = self.task.home.clone();
+            home.ready.push_front(self.task);
         }
         first
     }
@@ -82,12 +102,28 @@ impl std::fmt::Debug for Wait {
 #[inline]
 pub(crate) fn make_ready(task: Rc<Task>) {
     let home = task.home.clone();
-    home.ready.borrow_mut().push_back(task);
+    home.ready.push(task);
+}
+
+/// Makes a tasklet ready that a partner has [held](Wait::hold), unless the end of the run has.
+pub(crate) fn unhold(task: &Rc<Task>) {
+    if task.has(flag::COMMITTED) && !task.is_waiting() {
+        task.clear(flag::COMMITTED);
+        make_ready(task.clone());
+    }
 }
 
 /// Changes how the last wait was settled, for a tasklet that has not been made ready yet.
 pub(crate) fn overrule(task: &Task, outcome: u32) {
     debug_assert!(!task.is_waiting(), "the wait is still open");
+    task.outcome.set(outcome);
+}
+
+/// Settles the open wait of the running tasklet, which has not left its stack.
+pub(crate) fn settle_here(task: &Task, outcome: u32) {
+    if task.is_waiting() {
+        task.serial.set(task.serial.get() + 1);
+    }
     task.outcome.set(outcome);
 }
 

@@ -13,6 +13,7 @@ use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Doing;
 use crate::kernel::wait::{self, Wait};
 use crate::time;
+use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::fmt;
 use std::panic::Location;
@@ -112,7 +113,7 @@ impl<'a> Select<'a> {
     pub fn remove(&mut self, index: usize) -> bool {
         let Some(end) = self.arms.get_mut(index).and_then(Option::take) else { return false };
         let shared: Rc<dyn Standing> = self.shared.clone();
-        end.unregister(&shared);
+        end.unregister(&shared, index as u32);
         self.sends.retain(|it| *it != index);
         true
     }
@@ -162,8 +163,12 @@ impl<'a> Select<'a> {
     ) -> Result<Option<Chosen<'_, 'a>>, Halt> {
         let (index, grant) = loop {
             running::gate(patience != Patience::None)?;
+            let parked_at = running::parked_at();
             if let Some(won) = self.attempt(at) {
                 break won;
+            }
+            if running::parked_at() != parked_at {
+                continue; // others ran during an attempt
             }
             if patience == Patience::None {
                 return Ok(None);
@@ -181,30 +186,37 @@ impl<'a> Select<'a> {
         Ok(Some(Chosen { index, end, grant, used: false, select: std::marker::PhantomData }))
     }
 
-    /// Tries the hot arms, then the sending ones, each kind in an order drawn by lot.
+    /// Tries the hot arms and those that send, one drawn by lot after the other.
     fn attempt(&self, at: &'static Location<'static>) -> Option<(usize, Grant)> {
+        let mut sends: SmallVec<[usize; 8]> = SmallVec::from_slice(&self.sends);
         loop {
-            let ways = self.shared.hot.borrow().len();
-            if ways == 0 {
-                break;
+            let hot = self.shared.hot.borrow().len();
+            if hot + sends.len() == 0 {
+                return None;
             }
-            let lot = choose(ways);
-            let Some(index) = self.shared.hot.borrow().get(lot).map(|it| *it as usize) else {
+            let lot = choose(hot + sends.len());
+            if lot >= hot {
+                let index = sends.swap_remove(lot - hot);
+                if let Some(grant) = self.arms[index].and_then(|it| it.attempt(at)) {
+                    return Some((index, grant));
+                }
                 continue;
-            };
+            }
+            let index = self.shared.hot.borrow()[lot] as usize;
             if let Some(grant) = self.arms[index].and_then(|it| it.attempt(at)) {
                 return Some((index, grant));
             }
-            // Taking may have let others run: look where the arm is now.
-            let place = self.shared.hot.borrow().iter().position(|it| *it as usize == index);
-            if let Some(place) = place {
-                self.shared.hot.borrow_mut().swap_remove(place);
-                self.shared.is_hot.borrow_mut()[index] = false;
-            }
+            self.cool(index);
         }
-        let start = if self.sends.is_empty() { 0 } else { choose(self.sends.len()) };
-        let turned = self.sends[start..].iter().chain(&self.sends[..start]);
-        turned.copied().find_map(|it| Some((it, self.arms[it]?.attempt(at)?)))
+    }
+
+    /// Takes an arm out of the hot ones; the attempt may have moved it.
+    fn cool(&self, index: usize) {
+        let place = self.shared.hot.borrow().iter().position(|it| *it as usize == index);
+        if let Some(place) = place {
+            self.shared.hot.borrow_mut().swap_remove(place);
+            self.shared.is_hot.borrow_mut()[index] = false;
+        }
     }
 
     /// `None`: the partner went away again.
@@ -213,7 +225,7 @@ impl<'a> Select<'a> {
         patience: Patience,
         at: &'static Location<'static>,
     ) -> Result<Option<Won>, Halt> {
-        let task = running::waiter()?;
+        let task = running::waiter_here()?;
         let wait = Wait::open(task.clone());
         for (index, arm) in self.arms.iter().enumerate() {
             if let Some(arm) = arm {
@@ -227,7 +239,7 @@ impl<'a> Select<'a> {
         *self.shared.wait.borrow_mut() = Some(wait.clone());
         let outcome = running::park(&task, Doing::Selecting(width), at);
         drop(self.shared.wait.take());
-        let won = if outcome < wait::RETRY { outcome & !wait::CLOSED } else { u32::MAX };
+        let won = if outcome < wait::NO_BRANCH { outcome & !wait::CLOSED } else { u32::MAX };
         for index in self.sends.iter().filter(|it| **it as u32 != won) {
             if let Some(arm) = self.arms[*index] {
                 arm.withdraw(&wait, *index as u32);
