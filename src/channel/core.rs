@@ -21,22 +21,24 @@ thread_local! {
     static MADE: Cell<u64> = const { Cell::new(0) };
 }
 
+/// A channel. What every meeting touches comes first.
+#[repr(C)]
 pub(super) struct Core<T> {
     pub(super) spot: Spot<T>,
-    /// Where everybody waits who does not stand in the spot: see [`queue`](Core::queue).
-    queue: RefCell<Queue<T>>,
     /// The queue may hold something, so the spot may not be used.
     pub(super) busy: Cell<bool>,
-    pub(super) id: ChannelId,
-    pub(super) name: RefCell<Option<Rc<str>>>,
-    made_at: &'static Location<'static>,
-    pub(super) manners: Cell<Manners>,
-    /// Handles of each end: who made, cloned or last waited with it.
-    pub(super) senders: RefCell<Slab<Option<TaskletId>>>,
-    pub(super) receivers: RefCell<Slab<Option<TaskletId>>>,
     /// Which end is gone.
     pub(super) no_sender: Cell<bool>,
     pub(super) no_receiver: Cell<bool>,
+    pub(super) manners: Cell<Manners>,
+    pub(super) id: ChannelId,
+    /// Where everybody waits who does not stand in the spot: see [`queue`](Core::queue).
+    queue: RefCell<Queue<T>>,
+    pub(super) name: RefCell<Option<Rc<str>>>,
+    made_at: &'static Location<'static>,
+    /// Handles of each end: who made, cloned or last waited with it.
+    pub(super) senders: RefCell<Slab<Option<TaskletId>>>,
+    pub(super) receivers: RefCell<Slab<Option<TaskletId>>>,
     /// The scheduler whose reports list this channel, and the entry there.
     listed: RefCell<Option<(Rc<Home>, usize)>>,
     me: Weak<Core<T>>,
@@ -373,12 +375,17 @@ impl<T> Core<T> {
     }
 
     /// What has been delivered to `task`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_handed(&self, task: &Rc<Task>) -> Option<T> {
         match self.spot.take_handed(task) {
-            None => self.queue().take_handed(task),
+            None => self.take_handed_queued(task),
             value => value,
         }
+    }
+
+    #[inline(never)]
+    fn take_handed_queued(&self, task: &Rc<Task>) -> Option<T> {
+        self.queue().take_handed(task)
     }
 
     /// Grants a reservation at once if a receiver waits.

@@ -27,7 +27,7 @@ pub enum Grant {
 pub trait SelectEnd {
     /// Does it, if a partner waits.
     fn attempt(&self, at: &'static Location<'static>) -> Option<Grant>;
-    /// Offers it, if it does not stand in the channel anyhow.
+    /// Offers it; an arm that stands in its channel anyhow need not.
     fn publish(&self, wait: &Wait, branch: u32);
     /// Takes the offer back.
     fn withdraw(&self, wait: &Wait, branch: u32);
@@ -58,9 +58,7 @@ impl<T> SelectEnd for Receiver<T> {
         }
     }
 
-    fn publish(&self, wait: &Wait, _: u32) {
-        self.note_holder(&wait.task);
-    }
+    fn publish(&self, _: &Wait, _: u32) {}
 
     fn withdraw(&self, _: &Wait, _: u32) {}
 
@@ -87,6 +85,9 @@ impl<T> SelectEnd for Receiver<T> {
 
 impl<T> Receiver<T> {
     pub(crate) fn register(&self, select: Rc<dyn Standing>, arm: u32) {
+        if let Some(task) = running::current() {
+            self.note_holder(&task);
+        }
         self.core.queue().standing.push((select, arm));
     }
 

@@ -187,7 +187,14 @@ fn attempt_any(
     if biased || arms.len() < 2 {
         return arms.iter_mut().position(|it| it.ready() && it.attempt(at));
     }
-    let mut ready: SmallVec<[u16; 64]> = SmallVec::new();
+    // Any arm that a draw from all of them hits is a fair choice among the ready ones.
+    for _ in 0..PROBES {
+        let index = choose(arms.len());
+        if arms[index].ready() && arms[index].attempt(at) {
+            return Some(index);
+        }
+    }
+    let mut ready: SmallVec<[u16; 32]> = SmallVec::new();
     for (index, arm) in arms.iter().enumerate() {
         if arm.ready() {
             ready.push(index as u16);
@@ -201,6 +208,9 @@ fn attempt_any(
     }
     None
 }
+
+/// Draws from all arms before the ready ones are looked for.
+const PROBES: usize = 2;
 
 /// One of `0..ways`, by the chooser of the running tasklet's run; 0 outside any run.
 pub(crate) fn choose(ways: usize) -> usize {

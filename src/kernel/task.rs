@@ -167,26 +167,27 @@ pub(crate) struct Extra {
     pub(crate) region: RefCell<Option<Rc<dyn Any>>>,
 }
 
-/// A tasklet, as the kernel sees it.
+/// A tasklet, as the kernel sees it. What every switch touches comes first.
+#[repr(C)]
 pub struct Task {
-    pub(crate) who: Identity,
-    /// Tells it from all others of this OS thread, also those of other runs.
-    pub(crate) stamp: u64,
     pub(crate) home: Rc<Home>,
     /// Counts openings and settlements of waits.
     pub(super) serial: Cell<u64>,
+    /// Who is behind it in the ready queue.
+    pub(super) next: Cell<Option<Rc<Task>>>,
+    pub(crate) stack: Cell<Option<Stack>>,
     /// How the last wait was settled.
     pub(super) outcome: Cell<u32>,
     pub(crate) flags: Cell<u16>,
+    /// Tells it from all others of this OS thread, also those of other runs.
+    pub(crate) stamp: u64,
+    /// When it parked last; no two park at the same time, so it orders those who wait.
+    pub(crate) arrived: Cell<Nanos>,
     pub(crate) doing: Cell<Doing>,
     /// Where the present operation is in the user's source.
     pub(crate) at: Cell<Option<&'static Location<'static>>>,
-    /// When it parked last; no two park at the same time, so it orders those who wait.
-    pub(crate) arrived: Cell<Nanos>,
-    /// Who is behind it in the ready queue.
-    pub(super) next: Cell<Option<Rc<Task>>>,
+    pub(crate) who: Identity,
     pub(crate) body: Cell<Option<Body>>,
-    pub(crate) stack: Cell<Option<Stack>>,
     pub(crate) stack_bytes: usize,
     /// Its place in the scheduler's table.
     pub(crate) slot: Cell<usize>,

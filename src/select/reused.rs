@@ -46,6 +46,8 @@ use std::time::{Duration, Instant};
 /// ```
 pub struct Select<'a> {
     arms: Vec<Option<&'a dyn SelectEnd>>,
+    /// Arms that have not been removed.
+    live: usize,
     /// Those that have to be offered anew for each wait.
     sends: Vec<usize>,
     shared: Rc<Shared>,
@@ -84,7 +86,7 @@ enum Won {
 impl<'a> Select<'a> {
     /// Makes a select without arms.
     pub fn new() -> Select<'a> {
-        Select { arms: Vec::new(), sends: Vec::new(), shared: Rc::default() }
+        Select { arms: Vec::new(), live: 0, sends: Vec::new(), shared: Rc::default() }
     }
 
     /// Adds receiving from `receiver`; returns the arm's index.
@@ -105,6 +107,7 @@ impl<'a> Select<'a> {
 
     fn add(&mut self, end: &'a dyn SelectEnd) -> usize {
         self.arms.push(Some(end));
+        self.live += 1;
         self.shared.is_hot.borrow_mut().push(false);
         self.arms.len() - 1
     }
@@ -114,6 +117,7 @@ impl<'a> Select<'a> {
         let Some(end) = self.arms.get_mut(index).and_then(Option::take) else { return false };
         let shared: Rc<dyn Standing> = self.shared.clone();
         end.unregister(&shared, index as u32);
+        self.live -= 1;
         self.sends.retain(|it| *it != index);
         true
     }
@@ -173,7 +177,7 @@ impl<'a> Select<'a> {
             if patience == Patience::None {
                 return Ok(None);
             }
-            if patience == Patience::Forever && self.arms.iter().all(Option::is_none) {
+            if patience == Patience::Forever && self.live == 0 {
                 return Err(Halt::CannotWait);
             }
             match self.park(patience, at)? {
@@ -227,9 +231,10 @@ impl<'a> Select<'a> {
     ) -> Result<Option<Won>, Halt> {
         let task = running::waiter_here()?;
         let wait = Wait::open(task.clone());
-        for (index, arm) in self.arms.iter().enumerate() {
-            if let Some(arm) = arm {
-                arm.publish(&wait, index as u32);
+        // Receiving arms stand in their channels already.
+        for index in &self.sends {
+            if let Some(arm) = self.arms[*index] {
+                arm.publish(&wait, *index as u32);
             }
         }
         let width = self.arms.len() as u32;
