@@ -11,7 +11,6 @@ use crate::kernel::running;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Doing;
 use parking_lot::{Condvar, Mutex};
-use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -55,12 +54,10 @@ pub fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Re
         call = number;
         let unwanted = unwanted.clone();
         let job: Job = Box::new(move || {
-            let result: Box<dyn Any + Send> = if unwanted.load(Ordering::Relaxed) {
-                Box::new(())
-            } else {
-                Box::new(catch_unwind(AssertUnwindSafe(f)))
-            };
-            inbox.put(Message { call, result });
+            let wanted = !unwanted.load(Ordering::Relaxed);
+            // What `f` holds is dropped inside, too: a panic there must not end the thread.
+            let result = catch_unwind(AssertUnwindSafe(|| wanted.then(f)));
+            inbox.put(Message { call, result: Box::new(result) });
         });
         pool.submit(job, scheduler.blocking_threads);
     });
@@ -68,9 +65,10 @@ pub fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Re
         unwanted.store(true, Ordering::Relaxed);
         return Err(why);
     }
-    let result = scheduler.end_call(call).and_then(|it| it.downcast::<thread::Result<T>>().ok());
+    let result = scheduler.end_call(call);
+    let result = result.and_then(|it| it.downcast::<thread::Result<Option<T>>>().ok());
     match *result.expect("a call that settled its wait has a result") {
-        Ok(value) => Ok(value),
+        Ok(value) => Ok(value.expect("a call that is waited for is made")),
         Err(payload) => resume_unwind(payload),
     }
 }

@@ -30,7 +30,7 @@ pub enum Halt {
     /// [`block_trap`](crate::block_trap), in a destructor that runs because of a panic, or outside
     /// any run.
     CannotWait,
-    /// Somebody injected an error ([`Tasklet::inject`](crate::Tasklet::inject)); it is in
+    /// Somebody injected an error ([`TaskletRef::inject`](crate::TaskletRef::inject)); it is in
     /// [`take_injected`](crate::take_injected).
     Injected,
 }
@@ -70,7 +70,7 @@ impl From<Halt> for io::Error {
 /// drop(rx);
 /// assert_eq!(tx.send("back"), Err(SendError { value: "back", why: Halt::Closed }));
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SendError<T> {
     /// What was not sent.
     pub value: T,

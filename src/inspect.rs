@@ -86,8 +86,8 @@ pub enum Pending {
         made_at: &'static Location<'static>,
         /// What it would do.
         direction: Direction,
-        /// Tasklets known to hold the other end: each made, cloned or last waited with a handle of
-        /// it. A handle that was moved and not used since is counted for its maker.
+        /// Tasklets known to hold the other end: each made, cloned or last used a handle of it. A
+        /// handle that was moved and not used since is counted for its maker.
         held_by: Vec<TaskletId>,
     },
     /// The value, or the acceptance, of a partner that has met it already.
@@ -165,8 +165,10 @@ impl Snapshot {
     pub fn cycle(&self) -> Vec<TaskletId> {
         let awaited = |info: &TaskletInfo| match info.waiting.as_ref()?.operations.as_slice() {
             [Pending::Channel { held_by, .. }] => {
+                // A handle that nobody has used yet counts for its maker, who may have given it
+                // away: that alone makes no cycle.
                 let mut others = held_by.iter().filter(|it| self.tasklet(**it).is_some());
-                others.find(|it| **it != info.id || held_by.len() == 1).copied()
+                others.find(|it| **it != info.id).copied()
             }
             [Pending::Tasklet(id)] => Some(*id),
             _ => None,
@@ -311,7 +313,8 @@ impl Waiting {
         Some(Waiting {
             operations,
             at: task.at.get()?,
-            since: Duration::from_nanos(now.saturating_sub(task.arrived.get())),
+            // The last digits of the time of parking tell tasklets apart.
+            since: Duration::from_micros((now.saturating_sub(task.arrived.get()) + 500) / 1_000),
         })
     }
 }

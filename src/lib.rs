@@ -1,7 +1,52 @@
-//! x
+#![doc = include_str!("../README.md")]
+//!
+//! # Words
+//!
+//! Each word has one meaning, here and in the source.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | tasklet | a concurrent activity with a stack of its own; it stays on its OS thread |
+//! | channel | where two tasklets meet: a sending and a receiving end, each of which can be cloned |
+//! | operation | something a tasklet can wait for: send, receive, join, a timer, or one of several |
+//! | scope | tasklets that end before their parent goes on, and so may borrow from it |
+//! | schedule | the list of choices that made a run what it was |
+//! | rendezvous, meeting | a send and a receive that complete together; the value moves once |
+//! | offer | what a waiting tasklet has published at a channel: `Open`, then `Taken` or `Withdrawn` |
+//! | settle | to end a wait, by a partner, a timer, a closed end or a cancellation; it happens once |
+//! | park, ready | a tasklet *parks* when it has to wait, and is *readied* when its wait is settled |
+//! | suspend, resume | what is done to a stack, below that: it is left, and entered again |
+//! | give way | to go to the end of the ready queue |
+//! | permit | a receiver that has been won and waits for the value its holder is about to make |
+//! | region | a stretch of code under a deadline; regions nest |
+//! | run | one execution of a root tasklet and all it spawns, from the start to the last end |
+//! | runtime | what runs are made with: the tasklets, timers and settings of one OS thread |
+//! | stuck | nothing can run, and nothing outside can change that |
+//! | interrupt, halt | a cancellation, deadline or injected error *interrupts*; a `Halt` is why an operation ended |
+//!
+//! # Where to read on
+//!
+//! - [Coming from Stackless, greenlet, gevent or Go](guide::from_stackless)
+//! - [What a tasklet must not do](guide::must_not), and what happens if it does
+//! - [Who runs next](mod@channel#who-runs-next), [selecting](mod@select), [operations as values](Operation)
+//! - [Embedding](Runtime): a runtime driven by a loop of the caller's
+//!
+//! # Gate
+//!
+//! A change is finished when all of these pass, with nothing printed that is not expected:
+//!
+//! ```text
+//! cargo fmt --all --check
+//! cargo clippy --all-targets -- -D warnings
+//! cargo test
+//! cargo test --release
+//! RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+//! ```
+
 mod blocking;
 pub mod channel;
 mod error;
+pub mod guide;
 mod inspect;
 mod kernel;
 mod local;
@@ -14,7 +59,7 @@ mod time;
 mod trap;
 
 pub use blocking::blocking;
-pub use channel::{Never, Prefer, Receiver, Sender, channel};
+pub use channel::{Held, Never, Permit, Prefer, Receiver, Sender, channel};
 pub use error::{Halt, JoinError, SendError};
 pub use inspect::{
     ChannelInfo, Counts, Pending, Snapshot, StuckReport, TaskletInfo, Waiting, snapshot,

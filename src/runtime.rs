@@ -4,29 +4,23 @@
 //! ended too, or are reported by name.
 //! Runtime: `New -> Driven <-> Resting -> Drained`.
 
-use crate::error::panic_message;
+mod builder;
+mod report;
+
+pub use builder::RuntimeBuilder;
+pub use report::{PanicReport, RunError};
+
 use crate::inspect::{Counts, Snapshot, StuckReport, TaskletInfo};
-use crate::kernel::choice::{Choices, Chooser};
-use crate::kernel::clock::{Clock, NEVER};
-use crate::kernel::ready::Ready;
-use crate::kernel::scheduler::{Limit, Ran, Scheduler, Sizes};
+use crate::kernel::clock::NEVER;
+use crate::kernel::scheduler::{Limit, Ran, Scheduler};
 use crate::kernel::stack::lend;
-use crate::kernel::task::{Failure, Home, Registry, Task, flag};
-use crate::kernel::trace::{Event, Trace};
-use crate::tasklet::{Builder, STACK_BYTES, SpawnError, Tasklet, body_of};
-use std::any::Any;
-use std::cell::{Cell, RefCell};
-use std::error::Error;
+use crate::kernel::task::{Failure, Task, flag};
+use crate::tasklet::{Builder, SpawnError, Tasklet, body_of};
+use std::cell::RefCell;
 use std::fmt;
 use std::panic::{Location, resume_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-
-/// Operations a tasklet may do before it gives way, unless the builder says otherwise.
-const BUDGET: u32 = 128;
-
-/// Stack of the root tasklet in bytes.
-const ROOT_BYTES: usize = 8 * 1024 * 1024;
 
 /// Runs `main` as the root tasklet, and everything it spawns, on this OS thread.
 ///
@@ -57,139 +51,6 @@ pub fn run<R>(main: impl FnOnce() -> R) -> R {
             resume_unwind(report.payload)
         }
         Err(error) => panic!("{error}"),
-    }
-}
-
-/// Configures a [`Runtime`].
-///
-/// ```
-/// use tasklets::Runtime;
-/// let runtime = Runtime::builder().seed(7).stack_size(64 * 1024).build();
-/// assert_eq!(runtime.run(|| 1).unwrap(), 1);
-/// ```
-#[must_use = "a builder makes nothing until `build` is called"]
-pub struct RuntimeBuilder {
-    sizes: Sizes,
-    root_bytes: usize,
-    budget: u32,
-    choices: Choices,
-    virtual_clock: bool,
-    threads: bool,
-    trace: Trace,
-}
-
-impl RuntimeBuilder {
-    fn new() -> RuntimeBuilder {
-        let engine = std::env::var_os("TASKLETS_STACKS");
-        RuntimeBuilder {
-            sizes: Sizes {
-                tasklets: usize::MAX,
-                stack_bytes: STACK_BYTES,
-                blocking_threads: crate::blocking::THREADS,
-            },
-            root_bytes: ROOT_BYTES,
-            budget: BUDGET,
-            choices: Choices::Seeded(Cell::new(0)),
-            virtual_clock: false,
-            threads: cfg!(miri) || engine.is_some_and(|it| it == "threads"),
-            trace: Trace::default(),
-        }
-    }
-
-    /// Sets the stack of tasklets that do not ask for another, in bytes (default 256 KiB; only
-    /// pages that are touched take memory). At least 16 KiB, at most 1 GiB, else nothing can be
-    /// spawned.
-    pub fn stack_size(mut self, bytes: usize) -> RuntimeBuilder {
-        self.sizes.stack_bytes = bytes;
-        self
-    }
-
-    /// Sets the stack of the root tasklet, in bytes (default 8 MiB).
-    pub fn root_stack_size(mut self, bytes: usize) -> RuntimeBuilder {
-        self.root_bytes = bytes;
-        self
-    }
-
-    /// Sets how many tasklets may be alive at a time (default: as many as the OS allows).
-    pub fn max_tasklets(mut self, count: usize) -> RuntimeBuilder {
-        self.sizes.tasklets = count;
-        self
-    }
-
-    /// Sets how many OS threads run [`blocking`](crate::blocking()) calls (default 16, at least 1).
-    pub fn blocking_threads(mut self, count: usize) -> RuntimeBuilder {
-        self.sizes.blocking_threads = count;
-        self
-    }
-
-    /// Sets how many operations a tasklet may do before it gives way (default 128).
-    pub fn budget(mut self, operations: u32) -> RuntimeBuilder {
-        self.budget = operations.max(1);
-        self
-    }
-
-    /// Sets the seed of all choices (default 0): one seed, one run, as long as nothing outside
-    /// differs.
-    pub fn seed(mut self, seed: u64) -> RuntimeBuilder {
-        self.choices = Choices::Seeded(Cell::new(seed));
-        self
-    }
-
-    /// Lets `chooser` make all choices, and even say which ready tasklet runs next.
-    pub fn chooser(mut self, chooser: impl Chooser + 'static) -> RuntimeBuilder {
-        self.choices = Choices::Given(RefCell::new(Box::new(chooser)));
-        self
-    }
-
-    /// Lets time pass only when nothing else can happen, and then at once.
-    pub fn virtual_clock(mut self, on: bool) -> RuntimeBuilder {
-        self.virtual_clock = on;
-        self
-    }
-
-    /// Calls `hook` at every switch, channel operation, spawn and end. May be given several times.
-    ///
-    /// The hook runs while nothing is borrowed; it may look around but must not communicate. What
-    /// it causes is not reported to hooks. If it panics during a switch, the run ends with that.
-    #[doc(alias("set_schedule_callback", "set_channel_callback", "settrace"))]
-    pub fn on_event(self, hook: impl Fn(&Event) + 'static) -> RuntimeBuilder {
-        self.trace.listen(Rc::new(hook));
-        self
-    }
-
-    /// Runs every tasklet on an OS thread of its own, one at a time, instead of switching stacks.
-    ///
-    /// Slow. For Miri and race detectors, which cannot follow a switch of stacks; thread-locals
-    /// then differ between tasklets. Also the environment variable `TASKLETS_STACKS=threads`.
-    pub fn threads_as_stacks(mut self, on: bool) -> RuntimeBuilder {
-        self.threads = on;
-        self
-    }
-
-    /// Makes the runtime. Nothing runs yet.
-    pub fn build(self) -> Runtime {
-        let home = Rc::new(Home {
-            ready: Ready::default(),
-            now: Cell::new(0),
-            again: Cell::new(false),
-            parks: Cell::new(0),
-            traced: self.trace.is_on(),
-            fuel: if self.trace.is_on() { 0 } else { self.budget },
-            clock: Clock::new(self.virtual_clock),
-            choices: self.choices,
-            trace: self.trace,
-            budget: self.budget,
-            threads: self.threads,
-            channels: Registry::default(),
-        });
-        let scheduler = Scheduler::new(home, self.sizes);
-        Runtime { scheduler, root_bytes: self.root_bytes, left: RefCell::default() }
-    }
-}
-
-impl fmt::Debug for RuntimeBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RuntimeBuilder").field("sizes", &self.sizes).finish_non_exhaustive()
     }
 }
 
@@ -249,7 +110,7 @@ impl Runtime {
         let (body, value) = body_of(main);
         let ended = lend((), |loan| {
             let body = loan.erase(Box::new(body));
-            let root = Builder::new().stack_size(self.root_bytes);
+            let root = Builder::new().stack_size(self.root_bytes).root();
             let root = root.queue(&self.scheduler, body, at).map_err(RunError::Spawn)?;
             self.drive_to_end(&root)?;
             Ok(root)
@@ -262,7 +123,7 @@ impl Runtime {
             Some(Failure::Panicked(payload)) => {
                 Err(RunError::Panicked(PanicReport::new(&root, payload, true)))
             }
-            Some(Failure::Cancelled) | None => Err(RunError::Cancelled),
+            Some(Failure::Cancelled | Failure::Reported) | None => Err(RunError::Cancelled),
         }
     }
 
@@ -285,9 +146,6 @@ impl Runtime {
         if let Some(report) = stuck {
             return Err(RunError::Stuck(Box::new(report)));
         }
-        if root.has(flag::DETACHED) && root.has(flag::ABANDONED) {
-            return Ok(());
-        }
         self.first_panic(root).map_or(Ok(()), |it| Err(RunError::Panicked(it)))
     }
 
@@ -298,10 +156,7 @@ impl Runtime {
         }
         let panicked = self.scheduler.panicked.take();
         let mut others = panicked.into_iter().filter(|it| !Rc::ptr_eq(it, root));
-        others.find_map(|task| match task.extra().failure.take() {
-            Some(Failure::Panicked(payload)) => Some(PanicReport::new(&task, payload, false)),
-            Some(Failure::Cancelled) | None => None,
-        })
+        others.find_map(|task| take_panic(&task))
     }
 
     fn report_abandoned(&self) {
@@ -414,10 +269,13 @@ impl Runtime {
         })?;
         let task = panicked.remove(index);
         drop(panicked);
-        match task.extra().failure.take() {
-            Some(Failure::Panicked(payload)) => Some(PanicReport::new(&task, payload, false)),
-            Some(Failure::Cancelled) | None => None,
-        }
+        take_panic(&task)
+    }
+
+    /// The present time of this runtime: what its tasklets see as [`now`](crate::now).
+    pub fn now(&self) -> Instant {
+        let clock = &self.scheduler.home.clock;
+        clock.instant(clock.now())
     }
 
     /// The time from now until the next timer; `None` if there is none.
@@ -441,6 +299,18 @@ impl Runtime {
     }
 }
 
+/// Takes the panic of a tasklet for the run's report.
+fn take_panic(task: &Rc<Task>) -> Option<PanicReport> {
+    let mut failure = task.extra().failure.borrow_mut();
+    if !matches!(*failure, Some(Failure::Panicked(_))) {
+        return None;
+    }
+    match failure.replace(Failure::Reported) {
+        Some(Failure::Panicked(payload)) => Some(PanicReport::new(task, payload, false)),
+        Some(Failure::Cancelled | Failure::Reported) | None => None,
+    }
+}
+
 impl Drop for Runtime {
     fn drop(&mut self) {
         if self.scheduler.is_unused() {
@@ -456,92 +326,5 @@ impl Drop for Runtime {
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runtime").field("counts", &self.counts()).finish_non_exhaustive()
-    }
-}
-
-/// Why a run gave no value.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum RunError {
-    /// Nothing could run any more.
-    Stuck(Box<StuckReport>),
-    /// The root, or a tasklet nobody joined, panicked.
-    Panicked(PanicReport),
-    /// The root tasklet was cancelled before it began, or unwound because it ignored that.
-    Cancelled,
-    /// A run is under way on this OS thread already; a scope or a spawn is what is wanted.
-    Nested,
-    /// The root tasklet could not be made.
-    Spawn(SpawnError),
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RunError::Stuck(report) => report.fmt(f),
-            RunError::Panicked(report) => report.fmt(f),
-            RunError::Cancelled => f.write_str("the root tasklet was cancelled"),
-            RunError::Nested => f.write_str(
-                "a run inside of another run on the same OS thread: use `scope` or `spawn`",
-            ),
-            RunError::Spawn(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for RunError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            RunError::Spawn(error) => Some(error),
-            RunError::Stuck(_) | RunError::Panicked(_) | RunError::Cancelled | RunError::Nested => {
-                None
-            }
-        }
-    }
-}
-
-/// The report of a panic that ended a run.
-pub struct PanicReport {
-    /// Who panicked: its name and path.
-    pub tasklet: String,
-    /// Where it was spawned; `None` for a hook or a destructor that ran outside of any tasklet.
-    pub spawned_at: Option<&'static Location<'static>>,
-    /// Whether it was the root.
-    pub is_root: bool,
-    /// What it panicked with.
-    pub payload: Box<dyn Any + Send>,
-}
-
-impl PanicReport {
-    fn new(task: &Rc<Task>, payload: Box<dyn Any + Send>, is_root: bool) -> PanicReport {
-        let spawned_at = Some(task.who.spawned_at);
-        PanicReport { tasklet: format!("{task:?}"), spawned_at, is_root, payload }
-    }
-
-    fn stray(payload: Box<dyn Any + Send>) -> PanicReport {
-        let tasklet = "a hook or a destructor outside of any tasklet".into();
-        PanicReport { tasklet, spawned_at: None, is_root: false, payload }
-    }
-
-    /// The message of a panic made with a string.
-    pub fn message(&self) -> &str {
-        panic_message(&*self.payload)
-    }
-}
-
-impl fmt::Display for PanicReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.tasklet)?;
-        if let Some(at) = self.spawned_at {
-            write!(f, ", spawned at {at},")?;
-        }
-        write!(f, " panicked: {}", self.message())?;
-        if self.is_root { Ok(()) } else { f.write_str(" (nobody joined it)") }
-    }
-}
-
-impl fmt::Debug for PanicReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }

@@ -7,7 +7,7 @@
 use crate::channel::{Never, Receiver, Sender, channel};
 use crate::error::JoinError;
 use crate::kernel::running;
-use crate::kernel::scheduler::Scheduler;
+use crate::kernel::scheduler::{Scheduler, has_panic};
 use crate::kernel::stack::{Loan, lend};
 use crate::kernel::task::{Doing, Failure, Task, flag};
 use crate::kernel::wait::Wait;
@@ -115,6 +115,8 @@ struct Children {
     tasks: RefCell<Vec<Rc<Task>>>,
     failures: RefCell<Vec<ScopeFailure>>,
     cancelled: Cell<bool>,
+    /// The deadlines that were in force when the scope was opened.
+    region: Option<Rc<Region>>,
     /// Dropping the sender tells who listens that the scope shuts down.
     stop: RefCell<Option<(Option<Sender<Never>>, Receiver<Never>)>>,
 }
@@ -122,6 +124,7 @@ struct Children {
 impl Children {
     fn new(parent: Rc<Task>, at: &'static Location<'static>) -> Children {
         Children {
+            region: Region::of(&parent),
             parent,
             at,
             tasks: RefCell::default(),
@@ -135,7 +138,7 @@ impl Children {
         let mut tasks = self.tasks.borrow_mut();
         if tasks.len() == tasks.capacity() {
             // Those that are over are kept only for a panic that nobody has taken.
-            tasks.retain(|it| !it.has(flag::FINISHED) || it.extra_if_any().is_some());
+            tasks.retain(|it| !it.has(flag::FINISHED) || has_panic(it));
         }
         tasks.push(task);
     }
@@ -172,9 +175,10 @@ impl Children {
 
     fn collect_panics(&self) {
         for task in self.tasks.borrow().iter() {
-            let Some(extra) = task.extra_if_any() else { continue };
-            let failure = extra.failure.take();
-            if let Some(Failure::Panicked(payload)) = failure {
+            if !has_panic(task) {
+                continue;
+            }
+            if let Some(Failure::Panicked(payload)) = task.extra().failure.take() {
                 let tasklet = TaskletRef { task: task.clone() };
                 let cause = Cause::Panicked(payload);
                 self.failures.borrow_mut().push(ScopeFailure { tasklet, cause });
@@ -221,17 +225,13 @@ impl<'scope> Scope<'scope, '_> {
         let watched = children.clone();
         let body = self.loan.erase(Box::new(move || {
             body();
-            let failed = running::current().is_some_and(|it| {
-                let failure = it.extra_if_any().map(|it| it.failure.borrow());
-                failure.is_some_and(|it| matches!(*it, Some(Failure::Panicked(_))))
-            });
-            if failed {
+            if running::current().is_some_and(|it| has_panic(&it)) {
                 watched.cancel();
             }
         }));
         let task = builder.queue(&scheduler, body, at)?;
-        if let Some(region) = Region::of(&children.parent) {
-            Region::adopt(&region, &task);
+        if let Some(region) = &children.region {
+            Region::adopt(region, &task);
         }
         if children.cancelled.get() {
             task.set(flag::CANCELLED);

@@ -289,6 +289,7 @@ fn under<R>(at: Nanos, f: impl FnOnce() -> R) -> Timed<R> {
 /// A stretch of code under a deadline, and who is in it.
 pub(crate) struct Region {
     parent: Option<Rc<Region>>,
+    at: Nanos,
     expired: Cell<bool>,
     /// Still entered by the tasklet that opened it.
     open: Cell<bool>,
@@ -305,6 +306,7 @@ impl Region {
             members: RefCell::new(vec![Rc::downgrade(task)]),
             children: RefCell::default(),
             parent,
+            at,
         });
         if let Some(parent) = &region.parent {
             let mut siblings = parent.children.borrow_mut();
@@ -342,6 +344,9 @@ impl Region {
     }
 
     fn leave(&self, task: &Rc<Task>) {
+        if task.home.clock.now() >= self.at {
+            self.expired.set(true); // the code did not communicate after that
+        }
         self.open.set(false);
         let outer = self.parent.clone();
         if !outer.as_ref().is_some_and(|it| it.has_expired()) {

@@ -53,7 +53,7 @@ impl<T> Arm for Receiving<'_, T> {
     }
 
     fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
-        self.from.note_holder(&wait.task);
+        self.from.note_holder();
         self.from.core.offer_receiver(wait.clone(), branch);
         1
     }
@@ -142,7 +142,7 @@ impl<T> Arm for Sending<'_, T> {
     }
 
     fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
-        self.to.note_holder(&wait.task);
+        self.to.note_holder();
         if let Some(value) = self.value.take() {
             self.core().offer_sender(wait.clone(), branch, value);
         }
@@ -223,7 +223,7 @@ impl<T> Arm for Reserving<'_, T> {
     }
 
     fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
-        self.to.note_holder(&wait.task);
+        self.to.note_holder();
         let offer = SendOffer { wait: wait.clone(), branch, value: None };
         self.to.core.queue().push_sender(offer);
         1

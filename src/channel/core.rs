@@ -8,18 +8,17 @@ use super::queue::{Partner, Queue, ReceiveOffer, SendOffer, key};
 use super::spot::{Side, Spot};
 use crate::kernel::name::TaskletId;
 use crate::kernel::running;
-use crate::kernel::task::{ChannelFacts, Doing, Facts, Home, Task};
+use crate::kernel::task::{Doing, Home, Task};
 use crate::kernel::trace::{ChannelId, Direction, Event};
 use crate::kernel::wait::{self, Wait};
 use slab::Slab;
 use std::cell::{Cell, RefCell, RefMut};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-thread_local! {
-    /// Channels made on this OS thread.
-    static MADE: Cell<u64> = const { Cell::new(0) };
-}
+/// Channels made by this process.
+static MADE: AtomicU64 = AtomicU64::new(0);
 
 /// A channel. What every meeting touches comes first.
 #[repr(C)]
@@ -35,12 +34,12 @@ pub(super) struct Core<T> {
     /// Where everybody waits who does not stand in the spot: see [`queue`](Core::queue).
     queue: RefCell<Queue<T>>,
     pub(super) name: RefCell<Option<Rc<str>>>,
-    made_at: &'static Location<'static>,
-    /// Handles of each end: who made, cloned or last waited with it.
+    pub(super) made_at: &'static Location<'static>,
+    /// Handles of each end: who made, cloned or last used it.
     pub(super) senders: RefCell<Slab<Option<TaskletId>>>,
     pub(super) receivers: RefCell<Slab<Option<TaskletId>>>,
     /// The scheduler whose reports list this channel, and the entry there.
-    listed: RefCell<Option<(Rc<Home>, usize)>>,
+    pub(super) listed: RefCell<Option<(Rc<Home>, usize)>>,
     me: Weak<Core<T>>,
 }
 
@@ -78,7 +77,7 @@ impl<T> Core<T> {
     where
         T: 'static,
     {
-        let id = MADE.with(|it| it.replace(it.get() + 1));
+        let id = MADE.fetch_add(1, Ordering::Relaxed);
         let core = Rc::new_cyclic(|me| Core {
             spot: Spot::default(),
             queue: RefCell::default(),
@@ -291,6 +290,18 @@ impl<T> Core<T> {
         }
     }
 
+    /// Lets a receiver go on whose value has been handed, by the channel's preference.
+    pub(super) fn release_receiver(&self, receiver: Partner) {
+        let Manners { prefer, yields } = self.manners.get();
+        let jump = prefer == Prefer::Receiver && !yields;
+        receiver.release(jump);
+        if (jump || yields)
+            && let Some(me) = running::current()
+        {
+            running::give_way(&me);
+        }
+    }
+
     /// After a held delivery: waits until `receiver` has accepted (or cannot any more).
     pub(super) fn await_acceptance(&self, receiver: &Rc<Task>, at: &'static Location<'static>) {
         let Ok(me) = running::waiter_here() else { return };
@@ -320,53 +331,60 @@ impl<T> Core<T> {
 
     #[inline(never)]
     fn take_queued(&self, at: &'static Location<'static>) -> Taken<T> {
-        let offer = self.queue().take_sender();
-        let Some(SendOffer { wait, branch, value }) = offer else {
-            return self.take_reserved(false, at);
-        };
-        self.complete(wait, branch, Prefer::Sender);
-        value.map_or(Taken::Nobody, Taken::Value)
+        match self.take_offer() {
+            Some((SendOffer { wait, branch, value: Some(value) }, _)) => {
+                self.complete(wait, branch, Prefer::Sender);
+                Taken::Value(value)
+            }
+            Some((reservation, Some(me))) => self.meet_reserved(reservation, &me, false, at),
+            Some((_, None)) | None => self.nobody(),
+        }
+    }
+
+    /// Takes the oldest offer to send; one without a value only if the caller, who is then
+    /// returned too, may wait for it.
+    fn take_offer(&self) -> Option<(SendOffer<T>, Option<Rc<Task>>)> {
+        let me = running::may_wait();
+        let offer = self.queue().find_sender(me.is_some())?;
+        Some((offer, me))
+    }
+
+    fn nobody<V>(&self) -> Taken<V> {
+        if self.no_sender.get() { Taken::Closed } else { Taken::Nobody }
     }
 
     /// [`take`](Self::take) that leaves the sender waiting; the caller completes it.
     pub(super) fn take_holding(&self, at: &'static Location<'static>) -> Taken<HeldValue<T>> {
-        let offer = self.queue().take_sender();
-        match offer {
-            Some(SendOffer { wait, branch, value: Some(value) }) => {
+        match self.take_offer() {
+            Some((SendOffer { wait, branch, value: Some(value) }, _)) => {
                 wait.hold(branch);
                 let sender = Partner { task: wait.task, wait: None, hold: false };
                 Taken::Value((value, Some(sender)))
             }
-            _ => match self.take_reserved(true, at) {
-                Taken::Value(value) => {
-                    let me = running::current();
-                    let sender = me.and_then(|me| self.queue().take_held(&me));
-                    Taken::Value((value, sender))
-                }
-                Taken::Again => Taken::Again,
-                Taken::Closed => Taken::Closed,
-                Taken::Nobody => Taken::Nobody,
+            Some((reservation, Some(me))) => match self.meet_reserved(reservation, &me, true, at) {
+                Taken::Value(value) => Taken::Value((value, self.queue().take_held(&me))),
+                Taken::Again | Taken::Nobody | Taken::Closed => Taken::Again,
             },
+            Some((_, None)) | None => self.nobody(),
         }
     }
 
     /// Meets a sender that has only reserved, and waits until it has made its value.
-    fn take_reserved(&self, hold: bool, at: &'static Location<'static>) -> Taken<T> {
-        let nobody = if self.no_sender.get() { Taken::Closed } else { Taken::Nobody };
-        if self.queue().senders.is_empty() {
-            return nobody;
-        }
-        let Ok(me) = running::waiter_here() else { return nobody };
-        let Some(offer) = self.queue().find_sender(true) else { return nobody };
+    fn meet_reserved(
+        &self,
+        offer: SendOffer<T>,
+        me: &Rc<Task>,
+        hold: bool,
+        at: &'static Location<'static>,
+    ) -> Taken<T> {
         let wait = Wait::open(me.clone());
         let partner = Partner { task: me.clone(), wait: Some(wait), hold };
         self.queue().owed.push((key(&offer.wait.task), partner));
         offer.wait.settle(offer.branch);
-        if running::park_committed(&me, Doing::Meeting(self.id), at) == wait::RETRY {
+        if running::park_committed(me, Doing::Meeting(self.id), at) == wait::RETRY {
             return Taken::Again;
         }
-        let value = self.take_handed(&me);
-        value.map_or(Taken::Again, Taken::Value)
+        self.take_handed(me).map_or(Taken::Again, Taken::Value)
     }
 
     /// Puts `value` where `task` will find it.
@@ -423,12 +441,14 @@ impl<T> Core<T> {
         }
     }
 
-    /// Notes that `task` is about to wait with the handle in this slot.
+    /// Notes that the running tasklet uses the handle in this slot.
     #[cold]
-    pub(super) fn note_holder(&self, direction: Direction, slot: usize, task: &Rc<Task>)
+    #[inline(never)]
+    pub(super) fn note_holder(&self, direction: Direction, slot: usize)
     where
         T: 'static,
     {
+        let Some(task) = running::current() else { return };
         self.list(&task.home);
         let handles = match direction {
             Direction::Send => &self.senders,
@@ -436,53 +456,6 @@ impl<T> Core<T> {
         };
         if let Some(holder) = handles.borrow_mut().get_mut(slot) {
             *holder = Some(task.id());
-        }
-    }
-
-    /// Waiting senders less waiting receivers.
-    pub(super) fn balance(&self) -> isize {
-        let queue = self.queue();
-        let senders = queue.senders.iter().filter(|it| it.wait.is_open()).count();
-        let receivers = queue.receivers.iter().filter(|it| it.wait.is_open()).count();
-        let standing = queue.standing.iter().filter(|(it, _)| it.waiting().is_some()).count();
-        senders.cast_signed() - (receivers + standing).cast_signed()
-    }
-
-    /// Who waits on either end, first come first.
-    pub(super) fn waiters(&self) -> (Vec<TaskletId>, Vec<TaskletId>) {
-        let queue = self.queue();
-        let senders = queue.senders.iter().map(|it| &it.wait).filter(|it| it.is_open());
-        let senders = senders.map(|it| it.task.id()).collect();
-        let plain = queue.receivers.iter().map(|it| it.wait.clone()).filter(Wait::is_open);
-        let standing = queue.standing.iter().filter_map(|(it, _)| it.waiting());
-        let mut receivers: Vec<_> = plain.chain(standing).map(|it| it.task).collect();
-        receivers.sort_by_key(|it| it.arrived.get());
-        (senders, receivers.iter().map(|it| it.id()).collect())
-    }
-}
-
-impl<T> Facts for Core<T> {
-    fn tell(&self, report: &mut dyn FnMut(ChannelFacts)) {
-        let (senders_waiting, receivers_waiting) = self.waiters();
-        let holders = |handles: &RefCell<Slab<Option<TaskletId>>>| {
-            handles.borrow().iter().map(|(_, it)| *it).collect::<Vec<_>>()
-        };
-        report(ChannelFacts {
-            id: self.id,
-            name: self.name.borrow().clone(),
-            made_at: self.made_at,
-            senders_waiting,
-            receivers_waiting,
-            sender_holders: holders(&self.senders),
-            receiver_holders: holders(&self.receivers),
-        });
-    }
-}
-
-impl<T> Drop for Core<T> {
-    fn drop(&mut self) {
-        if let Some((home, slot)) = self.listed.take() {
-            home.channels.remove(slot);
         }
     }
 }

@@ -5,6 +5,7 @@
 use super::arms::{Receiving, Reserving, Sending};
 use super::core::{Core, Given, Taken};
 use super::held::{self, Held};
+use super::iter::Iter;
 use crate::error::{Halt, SendError};
 use crate::kernel::name::TaskletId;
 use crate::kernel::operation::{Patience, perform};
@@ -62,6 +63,7 @@ impl<T: 'static> Sender<T> {
     #[inline(always)]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         let at = Location::caller();
+        self.note_holder();
         match running::gate(true) {
             Ok(false) => {}
             Ok(true) => self.core.tell(Direction::Send),
@@ -85,7 +87,6 @@ impl<T: 'static> Sender<T> {
             Err(why) => return Err(SendError { value, why }),
         };
         let core = &*self.core;
-        self.note_holder(&task);
         core.offer_sender(Wait::open(task.clone()), 0, value);
         match running::park(&task, Doing::Sending(core.id), at) {
             0 => Ok(()),
@@ -128,6 +129,7 @@ impl<T: 'static> Sender<T> {
     #[doc(alias("signal", "put_nowait"))]
     pub fn try_send(&self, value: T) -> Result<Option<T>, SendError<T>> {
         let at = Location::caller();
+        self.note_holder();
         match running::gate(false) {
             Ok(false) => {}
             Ok(true) => self.core.tell(Direction::Send),
@@ -233,6 +235,7 @@ impl<T: 'static> Receiver<T> {
     #[inline(always)]
     pub fn recv(&self) -> Result<T, Halt> {
         let at = Location::caller();
+        self.note_holder();
         loop {
             if running::gate(true)? {
                 self.core.tell(Direction::Receive);
@@ -254,7 +257,6 @@ impl<T: 'static> Receiver<T> {
     fn recv_parked(&self, at: &'static Location<'static>) -> Result<Option<T>, Halt> {
         let task = running::waiter()?;
         let core = &*self.core;
-        self.note_holder(&task);
         core.offer_receiver(Wait::open(task.clone()), 0);
         match running::park(&task, Doing::Receiving(core.id), at) {
             0 => Ok(core.take_handed(&task)),
@@ -280,6 +282,7 @@ impl<T: 'static> Receiver<T> {
     #[doc(alias = "get_nowait")]
     pub fn try_recv(&self) -> Result<Option<T>, Halt> {
         let at = Location::caller();
+        self.note_holder();
         loop {
             if running::gate(false)? {
                 self.core.tell(Direction::Receive);
@@ -373,11 +376,13 @@ impl<T: 'static> Receiver<T> {
 macro_rules! both_ends {
     ($end:ident, $handles:ident, $gone:ident, $close:ident, $title:literal, $direction:ident) => {
         impl<T: 'static> $end<T> {
-            /// Notes that `task` is about to wait with this handle.
-            #[inline]
-            pub(super) fn note_holder(&self, task: &Rc<Task>) {
-                if self.holder.replace(task.stamp) != task.stamp {
-                    self.core.note_holder(Direction::$direction, self.slot, task);
+            /// Notes that the running tasklet uses this handle.
+            #[inline(always)]
+            pub(super) fn note_holder(&self) {
+                let stamp = running::stamp();
+                if self.holder.get() != stamp {
+                    self.holder.set(stamp);
+                    self.core.note_holder(Direction::$direction, self.slot);
                 }
             }
 
@@ -451,51 +456,3 @@ macro_rules! both_ends {
 
 both_ends!(Sender, senders, no_receiver, close_to_receivers, "Sender", Send);
 both_ends!(Receiver, receivers, no_sender, close_to_senders, "Receiver", Receive);
-
-/// Receives until the senders are gone: see [`Receiver::iter`].
-#[derive(Debug)]
-pub struct Iter<'a, T: 'static> {
-    receiver: &'a Receiver<T>,
-}
-
-impl<T> Iterator for Iter<'_, T> {
-    type Item = T;
-
-    #[track_caller]
-    fn next(&mut self) -> Option<T> {
-        self.receiver.recv().ok()
-    }
-}
-
-impl<'a, T> IntoIterator for &'a Receiver<T> {
-    type Item = T;
-    type IntoIter = Iter<'a, T>;
-
-    fn into_iter(self) -> Iter<'a, T> {
-        self.iter()
-    }
-}
-
-/// A receiver as an iterator that owns it.
-#[derive(Debug)]
-pub struct IntoIter<T: 'static> {
-    receiver: Receiver<T>,
-}
-
-impl<T> Iterator for IntoIter<T> {
-    type Item = T;
-
-    #[track_caller]
-    fn next(&mut self) -> Option<T> {
-        self.receiver.recv().ok()
-    }
-}
-
-impl<T> IntoIterator for Receiver<T> {
-    type Item = T;
-    type IntoIter = IntoIter<T>;
-
-    fn into_iter(self) -> IntoIter<T> {
-        IntoIter { receiver: self }
-    }
-}

@@ -34,7 +34,7 @@ impl<T> Held<T> {
 
     fn release(&mut self) {
         if let Some(sender) = self.sender.take() {
-            sender.release();
+            sender.release(false);
         }
     }
 }
@@ -82,7 +82,7 @@ pub(super) fn receive<T>(
             Taken::Nobody => {}
         }
         let task = running::waiter()?;
-        receiver.note_holder(&task);
+        receiver.note_holder();
         let offer = ReceiveOffer { wait: Wait::open(task.clone()), branch: 0, hold: true };
         core.queue().receivers.push(offer);
         match running::park(&task, Doing::Receiving(core.id), at) {

@@ -3,7 +3,7 @@
 //! Always: a value moves once, waiters are served first come first served, and an end is closed
 //! exactly when its last handle is dropped. Layout: `spot`, `line` and `queue` (who waits), `core` (how two meet),
 //! `ends` ([`Sender`] and [`Receiver`]), `arms` (the operations that select and combinators use),
-//! `held` (receiving with the sender kept waiting, and reserving), `standing` (the arms of a reused
+//! `held` (receiving with the sender kept waiting, and reserving), `facts` (what reports read), `standing` (the arms of a reused
 //! select).
 //!
 //! # Who runs next
@@ -23,7 +23,9 @@
 mod arms;
 mod core;
 mod ends;
+mod facts;
 mod held;
+mod iter;
 mod line;
 mod queue;
 mod spot;
@@ -31,8 +33,9 @@ mod standing;
 
 use self::core::{Core, Manners};
 pub use arms::{Receiving, Reserving, Sending};
-pub use ends::{IntoIter, Iter, Receiver, Sender};
+pub use ends::{Receiver, Sender};
 pub use held::{Held, Permit};
+pub use iter::{IntoIter, Iter};
 pub(crate) use queue::Standing;
 pub(crate) use standing::{Grant, SelectEnd};
 
@@ -53,7 +56,7 @@ use std::rc::Rc;
 pub type Never = std::convert::Infallible;
 
 /// Which of the two runs on when an operation meets a partner that waits: see the
-/// [table](crate::channel#who-runs-next).
+/// [table](mod@crate::channel#who-runs-next).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Prefer {
     /// The one whose operation completed the meeting goes on. The fewest switches.

@@ -43,11 +43,12 @@ pub struct Partner {
 }
 
 impl Partner {
-    /// Lets it go on with the operation done.
-    pub(super) fn release(self) {
+    /// Lets it go on with the operation done; at once, or behind all that are ready.
+    pub(super) fn release(self, at_once: bool) {
         match self.wait {
+            Some(wait) if at_once => drop(wait.settle_first(0)),
             Some(wait) => drop(wait.settle(0)),
-            None => wait::unhold(&self.task),
+            None => wait::unhold(&self.task, at_once),
         }
     }
 
@@ -57,7 +58,7 @@ impl Partner {
             Some(wait) => drop(wait.settle(wait::RETRY)),
             None => {
                 wait::overrule(&self.task, wait::RETRY);
-                wait::unhold(&self.task);
+                wait::unhold(&self.task, false);
             }
         }
     }
@@ -153,18 +154,7 @@ impl<T> Queue<T> {
             || self.standing.iter().any(|(it, _)| it.waiting().is_some())
     }
 
-    /// Takes the sender that has waited longest and has its value.
-    #[inline(always)]
-    pub(super) fn take_sender(&mut self) -> Option<SendOffer<T>> {
-        let first = self.senders.front()?;
-        if first.wait.is_open() && first.value.is_some() {
-            return self.senders.pop();
-        }
-        self.find_sender(false)
-    }
-
     /// Takes the sender that has waited longest; one that only reserves too if `reserved`.
-    #[cold]
     pub(super) fn find_sender(&mut self, reserved: bool) -> Option<SendOffer<T>> {
         let mut skipped = 0;
         loop {

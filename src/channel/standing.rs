@@ -85,9 +85,7 @@ impl<T> SelectEnd for Receiver<T> {
 
 impl<T> Receiver<T> {
     pub(crate) fn register(&self, select: Rc<dyn Standing>, arm: u32) {
-        if let Some(task) = running::current() {
-            self.note_holder(&task);
-        }
+        self.note_holder();
         self.core.queue().standing.push((select, arm));
     }
 
@@ -113,7 +111,7 @@ impl<T> SelectEnd for Sender<T> {
     }
 
     fn publish(&self, wait: &Wait, branch: u32) {
-        self.note_holder(&wait.task);
+        self.note_holder();
         let offer = SendOffer { wait: wait.clone(), branch, value: None };
         self.core.queue().push_sender(offer);
     }
@@ -170,9 +168,11 @@ impl<T> Core<T> {
     pub(super) fn give_granted(&self, receiver: Partner, value: T, at: &'static Location<'static>) {
         let (task, hold) = (receiver.task.clone(), receiver.hold);
         self.hand(&task, value);
-        receiver.release();
         if hold {
+            receiver.release(false);
             self.await_acceptance(&task, at);
+        } else {
+            self.release_receiver(receiver);
         }
     }
 }

@@ -33,10 +33,6 @@ impl Baton {
         Baton { shared: Arc::new(shared), bytes, guest: RefCell::new(None) }
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Gives the baton's guest something to do at the next [`resume`](Self::resume).
     pub(super) fn load(&self, body: impl FnOnce() + Send + 'static) {
         *self.shared.lock() = Holder::Host;

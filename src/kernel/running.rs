@@ -3,7 +3,7 @@
 //! Always: nothing suspends while the thread panics, under a trap, or on a stack that is not the
 //! tasklet's own. `FUEL` is zero whenever an operation has to look at more than its channel.
 
-use super::stack::{self, Refused, Slot};
+use super::stack::{self, Slot};
 use super::task::{Doing, Task, flag};
 use super::wait::{self, Wait};
 use crate::error::Halt;
@@ -18,8 +18,10 @@ pub(crate) const PATIENCE: u32 = 1_000;
 thread_local! {
     /// Operations the running tasklet may still do without a closer look; 0 means look now.
     static FUEL: Cell<u32> = const { Cell::new(0) };
+    /// The stamp of the tasklet that runs on this OS thread, for a quick look.
+    static STAMP: Cell<u64> = const { Cell::new(u64::MAX) };
     /// The tasklet that runs on this OS thread.
-    static RUNNING: Slot<Task> = const { Slot::new() };
+    static RUNNING: Slot<Task> = const { Slot::EMPTY };
 }
 
 /// What a tasklet that ignores its cancellation is unwound with.
@@ -36,14 +38,24 @@ pub(crate) fn current() -> Option<Rc<Task>> {
 pub(crate) fn during<R>(task: Option<&Rc<Task>>, f: impl FnOnce() -> R) -> R {
     match task {
         Some(task) => refuel(task),
-        None => FUEL.set(0),
+        None => {
+            FUEL.set(0);
+            STAMP.set(u64::MAX);
+        }
     }
     RUNNING.with(|it| it.during(task, f))
 }
 
-/// Makes the next operation on this OS thread look at everything.
-pub(crate) fn look_at_all() {
+/// After a scheduler inside of a tasklet has run: the tasklet is the running one again.
+pub(crate) fn back_again() {
     FUEL.set(0);
+    STAMP.set(current().map_or(u64::MAX, |it| it.stamp));
+}
+
+/// The stamp of the running tasklet; `u64::MAX` outside of any.
+#[inline(always)]
+pub(crate) fn stamp() -> u64 {
+    STAMP.get()
 }
 
 /// Whether the next operation on this OS thread looks at everything.
@@ -68,11 +80,12 @@ pub(crate) fn traced() -> Option<Rc<Task>> {
 #[inline(always)]
 pub(crate) fn refuel(task: &Task) {
     FUEL.set(if task.has(flag::INTERRUPTED) { 0 } else { task.home.fuel });
+    STAMP.set(task.stamp);
 }
 
 /// Called when something about the running tasklet changed that its next operation must see.
 pub(crate) fn look_closer(task: &Rc<Task>) {
-    if RUNNING.with(|it| it.holds(task)) {
+    if current().is_some_and(|it| Rc::ptr_eq(&it, task)) {
         FUEL.set(0);
     }
 }
@@ -140,8 +153,9 @@ pub(crate) fn fail(task: &Rc<Task>, why: Halt) -> Halt {
 
 /// A cancelled tasklet went on with another operation.
 fn count_ignored(task: &Rc<Task>) {
-    if thread::panicking() {
-        return;
+    let panicking = thread::panicking();
+    if panicking && !task.home.host_panics.get() {
+        return; // a destructor during the tasklet's own unwinding
     }
     let extra = task.extra();
     let ignored = extra.ignored.get() + 1;
@@ -149,7 +163,8 @@ fn count_ignored(task: &Rc<Task>) {
     if ignored <= PATIENCE {
         return;
     }
-    if !task.has(flag::UNWOUND) {
+    // While the host panics nobody can tell whether the tasklet unwinds: it must not again.
+    if !panicking && !task.has(flag::UNWOUND) {
         task.set(flag::UNWOUND);
         resume_unwind(Box::new(Unwound));
     }
@@ -157,7 +172,9 @@ fn count_ignored(task: &Rc<Task>) {
         task.set(flag::ABANDONED);
         leave(task); // for good: nobody holds a wait of it
     }
-    resume_unwind(Box::new(Unwound));
+    if !panicking {
+        resume_unwind(Box::new(Unwound));
+    }
 }
 
 /// Puts the running tasklet at the end of the ready queue, if it may be suspended here.
@@ -213,6 +230,13 @@ pub(crate) fn waiter() -> Result<Rc<Task>, Halt> {
         return trapped(task);
     }
     Ok(task)
+}
+
+/// The running tasklet, if it could wait here and now; never panics.
+pub(crate) fn may_wait() -> Option<Rc<Task>> {
+    let task = current()?;
+    let trapped = task.has(flag::BLOCK_TRAP | flag::SWITCH_TRAP);
+    (!trapped && !thread::panicking() && stack::is_own()).then_some(task)
 }
 
 /// [`waiter`] for who could not undo what it does before it parks.
@@ -285,12 +309,12 @@ pub(crate) fn park_committed(task: &Rc<Task>, doing: Doing, at: &'static Locatio
 #[inline(always)]
 fn leave(task: &Rc<Task>) -> bool {
     match stack::suspend() {
-        Ok(false) => true,
-        Ok(true) => {
+        Some(false) => true,
+        Some(true) => {
             refuel(task); // the scheduler did so on its own OS thread
             true
         }
-        Err(Refused::NoStack | Refused::OtherStack) => false,
+        None => false,
     }
 }
 

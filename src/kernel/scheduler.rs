@@ -3,31 +3,33 @@
 //! Always: nothing of it is borrowed while a tasklet, a hook or a destructor of the user runs; a
 //! tasklet is in the ready queue at most once; an idle scheduler sleeps in the poller.
 
+mod outside;
+
 use super::clock::{NEVER, Nanos};
 use super::fatal;
 use super::name::{Identity, TaskletId};
-use super::poller::{Inbox, Message, Poller};
+use super::poller::Poller;
 use super::running;
 use super::stack::{self, Slot, Stack, Turn};
 use super::stacks::{self, Stacks};
 use super::task::{Failure, Home, Task, flag};
-use super::timer::{Alarm, Due, Timers};
+use super::timer::Timers;
 use super::trace::Event;
-use super::wait::{self, Wait};
+use super::wait;
 use crate::error::Halt;
+use outside::Call;
 use slab::Slab;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// Switches between two looks at the clock, the timers and the outside.
 const ATTEND_EVERY: u64 = 128;
 
 thread_local! {
     /// The scheduler that is active on this OS thread.
-    static ACTIVE: Slot<Scheduler> = const { Slot::new() };
+    static ACTIVE: Slot<Scheduler> = const { Slot::EMPTY };
 }
 
 /// How far to go.
@@ -57,12 +59,6 @@ pub(crate) enum Ran {
     Stuck,
     /// A tasklet panicked and nobody can join it.
     Failed,
-}
-
-/// A call under way on another OS thread.
-enum Call {
-    Pending(Wait),
-    Done(Box<dyn Any + Send>),
 }
 
 /// The tasklets of one runtime and what they wait for outside of themselves.
@@ -113,6 +109,8 @@ pub(crate) struct Plan {
     pub(crate) spawned_at: &'static Location<'static>,
     pub(crate) stack_bytes: usize,
     pub(crate) daemon: bool,
+    /// The tasklet of a `run`, whose path is `root`.
+    pub(crate) root: bool,
 }
 
 impl Scheduler {
@@ -162,9 +160,10 @@ impl Scheduler {
         let parent = running::current().filter(|it| Rc::ptr_eq(&it.home, &self.home));
         let who = match parent {
             Some(parent) => parent.who.child(id, plan.name, plan.spawned_at),
+            None if plan.root => Identity::outer(id, plan.name, plan.spawned_at, 0),
             None => {
-                let nth = self.next_outer.get();
-                self.next_outer.set(nth.wrapping_add(1));
+                let nth = self.next_outer.get().wrapping_add(1);
+                self.next_outer.set(nth);
                 Identity::outer(id, plan.name, plan.spawned_at, nth)
             }
         };
@@ -213,7 +212,7 @@ impl Scheduler {
             self.work(limit)
         };
         let ran = ACTIVE.with(|it| it.during(Some(self), || running::during(None, work)));
-        running::look_at_all();
+        running::back_again();
         ran
     }
 
@@ -284,9 +283,6 @@ impl Scheduler {
     /// Lets `task` run until it suspends or ends.
     #[inline(always)]
     fn turn(self: &Rc<Self>, task: Rc<Task>) {
-        if task.has(flag::PAUSED | flag::FINISHED) {
-            return task.set(flag::DEQUEUED);
-        }
         let stack = match task.stack.take() {
             Some(stack) => stack,
             None => match self.start(&task) {
@@ -414,120 +410,10 @@ impl Scheduler {
         self.finish(task);
     }
 
-    /// Called when nothing is ready: waits for the outside or says why not.
-    fn idle(&self, limit: &Limit<'_>) -> Option<Ran> {
-        self.attend(0);
-        if !self.home.ready.is_empty() || self.slice.get() == 0 {
-            return None;
-        }
-        let next = self.timers.borrow_mut().next();
-        let outside = self.calls.borrow().iter().any(|(_, it)| it.is_awaited());
-        if next.is_none() && !outside {
-            return Some(Ran::Stuck);
-        }
-        if !limit.sleep {
-            return Some(Ran::Idle);
-        }
-        if self.home.clock.is_virtual() && !outside {
-            let next = next.unwrap_or(NEVER);
-            if next > limit.at {
-                self.home.clock.advance(limit.at);
-                return Some(Ran::Limit);
-            }
-            self.home.clock.advance(next);
-            return None;
-        }
-        let now = self.home.clock.now();
-        if now >= limit.at {
-            return Some(Ran::Limit);
-        }
-        // A virtual clock stands still while somebody outside is at work.
-        let next = if self.home.clock.is_virtual() { None } else { next };
-        let wake = next.unwrap_or(NEVER).min(limit.at);
-        self.attend(if wake == NEVER { NEVER } else { wake - now.min(wake) });
-        None
-    }
-
-    /// Looks at the clock, the timers and the outside; sleeps for at most `sleep` first.
-    fn attend(&self, sleep: Nanos) {
-        if sleep > 0 {
-            let nanos = (sleep != NEVER).then_some(sleep);
-            self.with_poller(|it| it.sleep(nanos)).expect("the OS refused to wait for events");
-        }
-        let messages = self.poller.borrow().as_ref().map(Poller::messages).unwrap_or_default();
-        messages.into_iter().for_each(|it| self.deliver(it));
-        let now = self.home.clock.now();
-        self.home.now.set(now);
-        self.home.parks.set(self.home.parks.get().max(now));
-        loop {
-            let due = self.timers.borrow_mut().pop_due(self.home.now.get());
-            match due {
-                Some(Due::Wait(wait, branch)) => drop(wait.settle(branch)),
-                Some(Due::Alarm(alarm)) => alarm.ring(),
-                None => break,
-            }
-        }
-    }
-
-    fn with_poller<R>(&self, f: impl FnOnce(&mut Poller) -> R) -> R {
-        let mut poller = self.poller.borrow_mut();
-        let poller = poller.get_or_insert_with(|| {
-            Poller::new().expect("the OS refused a queue for events (open files?)")
-        });
-        f(poller)
-    }
-
-    /// Registers a call that another OS thread will answer through the inbox.
-    pub(crate) fn begin_call(&self, wait: Wait) -> (usize, Arc<Inbox>) {
-        let call = self.calls.borrow_mut().insert(Call::Pending(wait));
-        (call, self.with_poller(|it| it.inbox().clone()))
-    }
-
-    fn deliver(&self, message: Message) {
-        let Message { call, result } = message;
-        let mut calls = self.calls.borrow_mut();
-        let entry = calls.get_mut(call).map(|it| std::mem::replace(it, Call::Done(result)));
-        if let Some(Call::Pending(wait)) = entry
-            && !wait.settle(0)
-        {
-            // Nobody waits any more: the result is dropped here, with nothing borrowed.
-            let late = calls.remove(call);
-            drop(calls);
-            let dropped = catch_unwind(AssertUnwindSafe(|| drop(late)));
-            dropped.unwrap_or_else(|panic| self.note_stray(panic));
-        }
-    }
-
-    /// The answer to a call whose wait was settled by it.
-    pub(crate) fn end_call(&self, call: usize) -> Option<Box<dyn Any + Send>> {
-        match self.calls.borrow_mut().try_remove(call)? {
-            Call::Done(result) => Some(result),
-            Call::Pending(_) => None,
-        }
-    }
-
-    /// Nanoseconds until the next timer.
-    pub(crate) fn next_timer(&self) -> Option<std::time::Duration> {
-        let next = self.timers.borrow_mut().next()?;
-        let left = next.saturating_sub(self.home.clock.now());
-        Some(std::time::Duration::from_nanos(left))
-    }
-
-    pub(crate) fn add_timer(&self, at: Nanos, wait: Wait, branch: u32) {
-        if at != NEVER {
-            self.timers.borrow_mut().add_wait(at, wait, branch);
-        }
-    }
-
-    pub(crate) fn add_alarm(&self, at: Nanos, alarm: Rc<dyn Alarm>) {
-        if at != NEVER {
-            self.timers.borrow_mut().add_alarm(at, alarm);
-        }
-    }
-
     /// Ends the run: cancels all tasklets and runs until none is left.
     pub(crate) fn drain(self: &Rc<Self>) {
         self.draining.set(true);
+        self.home.host_panics.set(std::thread::panicking());
         let all = Limit {
             until_ended: None,
             switches: u64::MAX,
@@ -550,7 +436,7 @@ impl Scheduler {
                             wait::settle_now(task, wait::RETRY);
                         } else {
                             wait::overrule(task, wait::RETRY);
-                            wait::unhold(task);
+                            wait::unhold(task, false);
                         }
                     }
                 }
@@ -561,34 +447,23 @@ impl Scheduler {
             // The second time stronger: nothing else can end those who are left.
             force = self.drive(&all) == Ran::Stuck;
         }
-        self.timers.borrow_mut().clear();
+        let timers = self.timers.borrow_mut().take_all();
+        drop(timers);
         self.draining.set(false);
     }
 }
 
 /// Whether `task` ended by a panic that nobody has taken.
-fn has_panic(task: &Task) -> bool {
+pub(crate) fn has_panic(task: &Task) -> bool {
     let failure = task.extra_if_any().map(|it| it.failure.borrow());
     failure.is_some_and(|it| matches!(*it, Some(Failure::Panicked(_))))
-}
-
-impl Call {
-    fn is_awaited(&self) -> bool {
-        match self {
-            Call::Pending(wait) => wait.is_open(),
-            Call::Done(_) => true,
-        }
-    }
 }
 
 /// Puts a tasklet that was taken out of the ready queue back into it.
 pub(crate) fn wake_paused(task: &Rc<Task>) {
     if task.has(flag::PAUSED) {
-        let dropped = task.has(flag::DEQUEUED);
-        task.clear(flag::PAUSED | flag::DEQUEUED);
-        if dropped {
-            wait::make_ready(task.clone());
-        }
+        task.clear(flag::PAUSED);
+        wait::make_ready(task.clone());
     }
 }
 

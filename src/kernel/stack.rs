@@ -34,7 +34,7 @@ pub(crate) type Body = Box<dyn FnOnce()>;
 type Door = Scope<'static, 'static, (), ()>;
 
 /// Why [`Stack::resume`] came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// The body called [`suspend`].
     Suspended,
@@ -42,15 +42,6 @@ pub(crate) enum Turn {
     Done,
     /// Somebody else's generator was left from inside the body: it is suspended where it stands.
     Foreign,
-}
-
-/// Why [`suspend`] did nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// No body of ours runs on this OS thread.
-    NoStack,
-    /// The caller runs on a stack that is not ours (a raw `generator` inside a tasklet).
-    OtherStack,
 }
 
 /// A stack and what is needed to enter it.
@@ -163,14 +154,6 @@ impl Stack {
             },
         }
     }
-
-    /// Usable bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        match &self.inner().engine {
-            Engine::Switch(..) => self.inner().high - self.inner().low,
-            Engine::Thread(baton) => baton.bytes(),
-        }
-    }
 }
 
 impl Inner {
@@ -199,12 +182,6 @@ impl Drop for Stack {
             // SAFETY: the box is being dropped, so the generator is not used after this.
             unsafe { ManuallyDrop::drop(generator.get_mut()) };
         }
-    }
-}
-
-impl std::fmt::Debug for Stack {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stack").field("bytes", &self.bytes()).finish_non_exhaustive()
     }
 }
 
@@ -239,29 +216,28 @@ fn enter(body: Body) {
     }
 }
 
-/// Leaves the running body's stack; returns when somebody resumes it.
-///
-/// True if bodies run on OS threads of their own.
+/// Leaves the running body's stack; returns when somebody resumes it: true if bodies run on OS
+/// threads of their own. `None`, at once, if the caller is not on the stack of a body of ours.
 #[inline(always)]
-pub(crate) fn suspend() -> Result<bool, Refused> {
+pub(crate) fn suspend() -> Option<bool> {
     // SAFETY: `ACTIVE` is non-null only while `resume` of that very stack is on this OS thread
     // (or its baton thread runs), and then its `Inner` is alive. Null gives `None`.
-    let Some(inner) = (unsafe { ACTIVE.get().as_ref() }) else { return Err(Refused::NoStack) };
+    let inner = unsafe { ACTIVE.get().as_ref() }?;
     match &inner.engine {
         Engine::Switch(..) => {
             let mark = 0_u8;
             if !inner.contains((&raw const mark).addr()) {
-                return Err(Refused::OtherStack);
+                return None;
             }
             // SAFETY: `door` is null outside a body. Inside, it points to the `Scope` in the
             // outermost frame of the stack we run on (just checked), which cannot return before
             // we do; nobody else uses it, since only `suspend` does and it runs once per stack.
             unsafe { (*inner.door.get()).yield_with(()) };
-            Ok(false)
+            Some(false)
         }
         Engine::Thread(baton) => {
             baton.suspend();
-            Ok(true)
+            Some(true)
         }
     }
 }
@@ -269,21 +245,15 @@ pub(crate) fn suspend() -> Result<bool, Refused> {
 /// Whether [`suspend`] would work here: the caller runs on the stack of the running body.
 #[inline]
 pub(crate) fn is_own() -> bool {
+    let mark = 0_u8;
     // SAFETY: as in `suspend`; a null pointer gives `None`.
-    match unsafe { ACTIVE.get().as_ref() } {
-        Some(inner) => {
-            let mark = 0_u8;
-            inner.contains((&raw const mark).addr())
-        }
-        None => false,
-    }
+    unsafe { ACTIVE.get().as_ref() }.is_some_and(|it| it.contains((&raw const mark).addr()))
 }
 
 /// The guard zone and size of the running stack: for the signal handler.
 fn overflow_zone() -> Option<(std::ops::Range<usize>, usize)> {
-    let active = ACTIVE.get();
     // SAFETY: as in `suspend`; a null pointer gives `None`.
-    let inner = unsafe { active.as_ref() }?;
+    let inner = unsafe { ACTIVE.get().as_ref() }?;
     match &inner.engine {
         Engine::Switch(_, guard) => Some((guard.zone(), inner.high - inner.low)),
         Engine::Thread(_) => None,
@@ -294,9 +264,7 @@ fn overflow_zone() -> Option<(std::ops::Range<usize>, usize)> {
 pub(crate) struct Slot<T>(Cell<*const Rc<T>>);
 
 impl<T> Slot<T> {
-    pub(crate) const fn new() -> Slot<T> {
-        Slot(Cell::new(ptr::null()))
-    }
+    pub(crate) const EMPTY: Slot<T> = Slot(Cell::new(ptr::null()));
 
     /// Runs `f` while the slot holds `value`; then it holds what it held before.
     #[inline]
@@ -320,13 +288,6 @@ impl<T> Slot<T> {
         // stack with live frames is never freed. The reference does not leave this function.
         unsafe { self.0.get().as_ref() }.cloned()
     }
-
-    /// Whether the slot holds `value`.
-    #[inline]
-    pub(crate) fn holds(&self, value: &Rc<T>) -> bool {
-        // SAFETY: as in `get`.
-        unsafe { self.0.get().as_ref() }.is_some_and(|it| Rc::ptr_eq(it, value))
-    }
 }
 
 /// Carries a body to the thread that holds the baton for it.
@@ -344,12 +305,6 @@ pub(crate) struct Loan<'scope, 'env: 'scope, S> {
     outstanding: Rc<Cell<usize>>,
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
-}
-
-impl<S: std::fmt::Debug> std::fmt::Debug for Loan<'_, '_, S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loan").field("state", &self.state).finish_non_exhaustive()
-    }
 }
 
 /// Runs `f`, which may make borrowing bodies look `'static`.
@@ -412,9 +367,9 @@ struct Guard {
     sentinel: Option<usize>,
 }
 
-/// Linux 6.13: mark pages as guards, and undo that, without splitting the mapping.
-const MADV_GUARD_INSTALL: libc::c_int = 102;
-const MADV_GUARD_REMOVE: libc::c_int = 103;
+/// Linux 6.13: `madvise` that marks pages as guards, or undoes it, without splitting the mapping.
+const GUARD_INSTALL: libc::c_int = 102;
+const GUARD_REMOVE: libc::c_int = 103;
 
 /// Whether guard markers work here: 0 not known yet, 1 yes, 2 no.
 static MARKERS: AtomicU8 = AtomicU8::new(0);
@@ -453,7 +408,7 @@ impl Guard {
         // SAFETY: the page is `generator`'s guard page, part of the same live mapping.
         let opened = unsafe { libc::mprotect(start, page, libc::PROT_READ | libc::PROT_WRITE) };
         // SAFETY: both pages are in the mapping and hold nothing but the sentinel saved above.
-        if opened == 0 && unsafe { libc::madvise(start, 2 * page, MADV_GUARD_INSTALL) } == 0 {
+        if opened == 0 && unsafe { libc::madvise(start, 2 * page, GUARD_INSTALL) } == 0 {
             return Guard { sentinel: Some(sentinel), ..plain };
         }
         // SAFETY: as above; the page was inaccessible before and is made so again.
@@ -476,8 +431,7 @@ impl Guard {
         let Some(sentinel) = self.sentinel.take() else { return };
         let low = self.bottom + page_bytes();
         // SAFETY: the page was marked by `mark` and the mapping is still there.
-        let lifted =
-            unsafe { libc::madvise(low as *mut libc::c_void, page_bytes(), MADV_GUARD_REMOVE) };
+        let lifted = unsafe { libc::madvise(low as *mut libc::c_void, page_bytes(), GUARD_REMOVE) };
         assert_eq!(lifted, 0, "the guard marker of a stack could not be removed");
         // SAFETY: `low` is accessible again and belongs to nobody: the stack is not running.
         unsafe { *(low as *mut usize) = sentinel };

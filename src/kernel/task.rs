@@ -50,8 +50,6 @@ pub(crate) mod flag {
     pub(crate) const INTERRUPTED: u16 = CANCELLED | TIMED_OUT | INJECTED;
     /// Taken out of the ready queue by somebody else.
     pub(crate) const PAUSED: u16 = 1 << 3;
-    /// ... and the queue has dropped it already.
-    pub(crate) const DEQUEUED: u16 = 1 << 4;
     pub(crate) const STARTED: u16 = 1 << 5;
     pub(crate) const FINISHED: u16 = 1 << 6;
     /// Does not count as left behind.
@@ -80,6 +78,8 @@ pub(crate) struct Home {
     pub(crate) ready: Ready,
     /// The time at the last look at the clock.
     pub(crate) now: Cell<Nanos>,
+    /// The run ends because its OS thread panics.
+    pub(crate) host_panics: Cell<bool>,
     /// Set by a tasklet that suspends but stays ready.
     pub(crate) again: Cell<bool>,
     /// When the next one parks: the time of the last look at the clock, and later by as many
@@ -146,6 +146,8 @@ impl Registry {
 pub(crate) enum Failure {
     Panicked(Box<dyn Any + Send>),
     Cancelled,
+    /// The run's own report has the panic.
+    Reported,
 }
 
 /// Rarely used parts of a control block.

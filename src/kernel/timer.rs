@@ -70,6 +70,9 @@ impl Ord for Entry {
 pub(crate) struct Timers {
     heap: BinaryHeap<Entry>,
     made: u64,
+    /// Entries to be dropped when the timers are no longer borrowed: a wait may be the last to
+    /// know its tasklet, and that the last to own a value of the user.
+    dead: Vec<Entry>,
     /// Size at which dead entries are looked for.
     clean_at: usize,
 }
@@ -93,7 +96,10 @@ impl Timers {
 
     fn add(&mut self, at: Nanos, target: Target) {
         if self.heap.len() >= self.clean_at.max(1_024) {
-            self.heap.retain(|it| it.target.is_live());
+            let (live, dead): (BinaryHeap<_>, BinaryHeap<_>) =
+                self.heap.drain().partition(|it| it.target.is_live());
+            self.heap = live;
+            self.dead.extend(dead);
             self.clean_at = 2 * self.heap.len();
         }
         self.made += 1;
@@ -106,7 +112,7 @@ impl Timers {
             if first.target.is_live() {
                 return Some(first.at);
             }
-            self.heap.pop();
+            self.dead.extend(self.heap.pop());
         }
         None
     }
@@ -122,8 +128,13 @@ impl Timers {
         }
     }
 
-    /// Forgets everything.
-    pub(crate) fn clear(&mut self) {
-        self.heap.clear();
+    /// Takes what is to be dropped.
+    pub(crate) fn take_dead(&mut self) -> Vec<impl Sized + use<>> {
+        std::mem::take(&mut self.dead)
+    }
+
+    /// Takes everything, to be dropped.
+    pub(crate) fn take_all(&mut self) -> impl Sized + use<> {
+        std::mem::take(self)
     }
 }

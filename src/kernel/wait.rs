@@ -106,10 +106,14 @@ pub(crate) fn make_ready(task: Rc<Task>) {
 }
 
 /// Makes a tasklet ready that a partner has [held](Wait::hold), unless the end of the run has.
-pub(crate) fn unhold(task: &Rc<Task>) {
+pub(crate) fn unhold(task: &Rc<Task>, at_once: bool) {
     if task.has(flag::COMMITTED) && !task.is_waiting() {
         task.clear(flag::COMMITTED);
-        make_ready(task.clone());
+        if at_once {
+            task.home.ready.push_front(task.clone());
+        } else {
+            make_ready(task.clone());
+        }
     }
 }
 

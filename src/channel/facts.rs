@@ -1,0 +1,59 @@
+//! What a channel tells reports and monitors.
+//!
+//! Always: telling changes nothing but where a waiter is kept.
+
+use super::core::Core;
+use crate::kernel::name::TaskletId;
+use crate::kernel::task::{ChannelFacts, Facts};
+use crate::kernel::wait::Wait;
+use slab::Slab;
+use std::cell::RefCell;
+
+impl<T> Core<T> {
+    /// Waiting senders less waiting receivers.
+    pub(super) fn balance(&self) -> isize {
+        let queue = self.queue();
+        let senders = queue.senders.iter().filter(|it| it.wait.is_open()).count();
+        let receivers = queue.receivers.iter().filter(|it| it.wait.is_open()).count();
+        let standing = queue.standing.iter().filter(|(it, _)| it.waiting().is_some()).count();
+        senders.cast_signed() - (receivers + standing).cast_signed()
+    }
+
+    /// Who waits on either end, first come first.
+    pub(super) fn waiters(&self) -> (Vec<TaskletId>, Vec<TaskletId>) {
+        let queue = self.queue();
+        let senders = queue.senders.iter().map(|it| &it.wait).filter(|it| it.is_open());
+        let senders = senders.map(|it| it.task.id()).collect();
+        let plain = queue.receivers.iter().map(|it| it.wait.clone()).filter(Wait::is_open);
+        let standing = queue.standing.iter().filter_map(|(it, _)| it.waiting());
+        let mut receivers: Vec<_> = plain.chain(standing).map(|it| it.task).collect();
+        receivers.sort_by_key(|it| it.arrived.get());
+        (senders, receivers.iter().map(|it| it.id()).collect())
+    }
+}
+
+impl<T> Facts for Core<T> {
+    fn tell(&self, report: &mut dyn FnMut(ChannelFacts)) {
+        let (senders_waiting, receivers_waiting) = self.waiters();
+        let holders = |handles: &RefCell<Slab<Option<TaskletId>>>| {
+            handles.borrow().iter().map(|(_, it)| *it).collect::<Vec<_>>()
+        };
+        report(ChannelFacts {
+            id: self.id,
+            name: self.name.borrow().clone(),
+            made_at: self.made_at,
+            senders_waiting,
+            receivers_waiting,
+            sender_holders: holders(&self.senders),
+            receiver_holders: holders(&self.receivers),
+        });
+    }
+}
+
+impl<T> Drop for Core<T> {
+    fn drop(&mut self) {
+        if let Some((home, slot)) = self.listed.take() {
+            home.channels.remove(slot);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Pages to read: no code of the crate.
+
+#[doc = include_str!("guide/from_stackless.md")]
+pub mod from_stackless {}
+
+#[doc = include_str!("guide/must_not.md")]
+pub mod must_not {}

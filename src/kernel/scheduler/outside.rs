@@ -1,0 +1,145 @@
+//! The scheduler's side towards the world: time, and calls on other OS threads.
+//!
+//! Always: what has happened is settled before the scheduler sleeps; it sleeps only if something
+//! outside can wake it.
+
+use super::{Limit, Ran, Scheduler};
+use crate::kernel::clock::{NEVER, Nanos};
+use crate::kernel::poller::{Inbox, Message, Poller};
+use crate::kernel::timer::{Alarm, Due};
+use crate::kernel::wait::Wait;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A call under way on another OS thread.
+pub(super) enum Call {
+    Pending(Wait),
+    Done(Box<dyn Any + Send>),
+}
+
+impl Call {
+    fn is_awaited(&self) -> bool {
+        match self {
+            Call::Pending(wait) => wait.is_open(),
+            Call::Done(_) => true,
+        }
+    }
+}
+
+impl Scheduler {
+    /// Called when nothing is ready: waits for the outside or says why not.
+    pub(super) fn idle(&self, limit: &Limit<'_>) -> Option<Ran> {
+        self.attend(0);
+        if !self.home.ready.is_empty() || self.slice.get() == 0 {
+            return None;
+        }
+        let next = self.timers.borrow_mut().next();
+        let outside = self.calls.borrow().iter().any(|(_, it)| it.is_awaited());
+        if next.is_none() && !outside {
+            return Some(Ran::Stuck);
+        }
+        if !limit.sleep {
+            return Some(Ran::Idle);
+        }
+        if self.home.clock.is_virtual() && !outside {
+            let next = next.unwrap_or(NEVER);
+            if next > limit.at {
+                self.home.clock.advance(limit.at);
+                return Some(Ran::Limit);
+            }
+            self.home.clock.advance(next);
+            return None;
+        }
+        let now = self.home.clock.now();
+        if now >= limit.at {
+            return Some(Ran::Limit);
+        }
+        // A virtual clock stands still while somebody outside is at work.
+        let next = if self.home.clock.is_virtual() { None } else { next };
+        let wake = next.unwrap_or(NEVER).min(limit.at);
+        self.attend(if wake == NEVER { NEVER } else { wake - now.min(wake) });
+        None
+    }
+
+    /// Looks at the clock, the timers and the outside; sleeps for at most `sleep` first.
+    pub(super) fn attend(&self, sleep: Nanos) {
+        if sleep > 0 {
+            let nanos = (sleep != NEVER).then_some(sleep);
+            self.with_poller(|it| it.sleep(nanos)).expect("the OS refused to wait for events");
+        }
+        let messages = self.poller.borrow().as_ref().map(Poller::messages).unwrap_or_default();
+        messages.into_iter().for_each(|it| self.deliver(it));
+        let now = self.home.clock.now();
+        self.home.now.set(now);
+        self.home.parks.set(self.home.parks.get().max(now));
+        loop {
+            let due = self.timers.borrow_mut().pop_due(self.home.now.get());
+            match due {
+                Some(Due::Wait(wait, branch)) => drop(wait.settle(branch)),
+                Some(Due::Alarm(alarm)) => alarm.ring(),
+                None => break,
+            }
+        }
+        let dead = self.timers.borrow_mut().take_dead();
+        drop(dead);
+    }
+
+    fn with_poller<R>(&self, f: impl FnOnce(&mut Poller) -> R) -> R {
+        let mut poller = self.poller.borrow_mut();
+        let poller = poller.get_or_insert_with(|| {
+            Poller::new().expect("the OS refused a queue for events (open files?)")
+        });
+        f(poller)
+    }
+
+    /// Registers a call that another OS thread will answer through the inbox.
+    pub(crate) fn begin_call(&self, wait: Wait) -> (usize, Arc<Inbox>) {
+        let call = self.calls.borrow_mut().insert(Call::Pending(wait));
+        (call, self.with_poller(|it| it.inbox().clone()))
+    }
+
+    fn deliver(&self, message: Message) {
+        let Message { call, result } = message;
+        let mut calls = self.calls.borrow_mut();
+        let entry = calls.get_mut(call).map(|it| std::mem::replace(it, Call::Done(result)));
+        if let Some(Call::Pending(wait)) = entry
+            && !wait.settle(0)
+        {
+            // Nobody waits any more: the result is dropped here, with nothing borrowed.
+            let late = calls.remove(call);
+            drop(calls);
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(late)));
+            dropped.unwrap_or_else(|panic| self.note_stray(panic));
+        }
+    }
+
+    /// The answer to a call whose wait was settled by it.
+    pub(crate) fn end_call(&self, call: usize) -> Option<Box<dyn Any + Send>> {
+        match self.calls.borrow_mut().try_remove(call)? {
+            Call::Done(result) => Some(result),
+            Call::Pending(_) => None,
+        }
+    }
+
+    /// Nanoseconds until the next timer.
+    pub(crate) fn next_timer(&self) -> Option<Duration> {
+        let next = self.timers.borrow_mut().next()?;
+        let left = next.saturating_sub(self.home.clock.now());
+        Some(Duration::from_nanos(left))
+    }
+
+    pub(crate) fn add_timer(&self, at: Nanos, wait: Wait, branch: u32) {
+        if at != NEVER {
+            self.timers.borrow_mut().add_wait(at, wait, branch);
+        }
+    }
+
+    pub(crate) fn add_alarm(&self, at: Nanos, alarm: Rc<dyn Alarm>) {
+        if at != NEVER {
+            self.timers.borrow_mut().add_alarm(at, alarm);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What comes of a run that gives no value.
+//!
+//! Always: a report owns what it tells; it outlives the run.
+
+use crate::error::panic_message;
+use crate::inspect::StuckReport;
+use crate::kernel::task::Task;
+use crate::tasklet::SpawnError;
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+
+/// Why a run gave no value.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Nothing could run any more.
+    Stuck(Box<StuckReport>),
+    /// The root, or a tasklet nobody joined, panicked.
+    Panicked(PanicReport),
+    /// The root tasklet was cancelled before it began, or unwound because it ignored that.
+    Cancelled,
+    /// A run is under way on this OS thread already; a scope or a spawn is what is wanted.
+    Nested,
+    /// The root tasklet could not be made.
+    Spawn(SpawnError),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Stuck(report) => report.fmt(f),
+            RunError::Panicked(report) => report.fmt(f),
+            RunError::Cancelled => f.write_str("the root tasklet was cancelled"),
+            RunError::Nested => f.write_str(
+                "a run inside of another run on the same OS thread: use `scope` or `spawn`",
+            ),
+            RunError::Spawn(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for RunError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            RunError::Spawn(error) => Some(error),
+            RunError::Stuck(_) | RunError::Panicked(_) | RunError::Cancelled | RunError::Nested => {
+                None
+            }
+        }
+    }
+}
+
+/// The report of a panic that ended a run.
+pub struct PanicReport {
+    /// Who panicked: its name and path.
+    pub tasklet: String,
+    /// Where it was spawned; `None` for a hook or a destructor that ran outside of any tasklet.
+    pub spawned_at: Option<&'static Location<'static>>,
+    /// Whether it was the root.
+    pub is_root: bool,
+    /// What it panicked with.
+    pub payload: Box<dyn Any + Send>,
+}
+
+impl PanicReport {
+    pub(super) fn new(task: &Rc<Task>, payload: Box<dyn Any + Send>, is_root: bool) -> PanicReport {
+        let spawned_at = Some(task.who.spawned_at);
+        PanicReport { tasklet: format!("{task:?}"), spawned_at, is_root, payload }
+    }
+
+    pub(super) fn stray(payload: Box<dyn Any + Send>) -> PanicReport {
+        let tasklet = "a hook or a destructor outside of any tasklet".into();
+        PanicReport { tasklet, spawned_at: None, is_root: false, payload }
+    }
+
+    /// The message of a panic made with a string.
+    pub fn message(&self) -> &str {
+        panic_message(&*self.payload)
+    }
+}
+
+impl fmt::Display for PanicReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.tasklet)?;
+        if let Some(at) = self.spawned_at {
+            write!(f, ", spawned at {at},")?;
+        }
+        write!(f, " panicked: {}", self.message())?;
+        if self.is_root || self.spawned_at.is_none() {
+            return Ok(());
+        }
+        f.write_str(" (nobody joined it)")
+    }
+}
+
+impl fmt::Debug for PanicReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,206 @@
+//! Handles that do not own a tasklet's result: looking at it, stopping it, ordering it.
+//!
+//! Always: every method may be called at any time, also when the tasklet has ended.
+
+use crate::error::Halt;
+use crate::kernel::name::TaskletId;
+use crate::kernel::running;
+use crate::kernel::scheduler::wake_paused;
+use crate::kernel::task::{Doing, Task, flag};
+use crate::kernel::wait;
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+
+/// What a tasklet is about, at the moment of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It will run when its turn comes.
+    Ready,
+    /// It runs now.
+    Running,
+    /// It waits in an operation.
+    Waiting,
+    /// It was taken out of the ready queue.
+    Paused,
+    /// It has ended.
+    Finished,
+}
+
+/// A handle to a tasklet that does not own its result; dropping it means nothing.
+#[derive(Clone)]
+pub struct TaskletRef {
+    pub(crate) task: Rc<Task>,
+}
+
+impl TaskletRef {
+    /// Its id: counted per run, in the order of spawning.
+    #[doc(alias = "get_ident")]
+    pub fn id(&self) -> TaskletId {
+        self.task.id()
+    }
+
+    /// The name it was given.
+    pub fn name(&self) -> Option<&str> {
+        self.task.who.name.as_deref()
+    }
+
+    /// Where it stands in the tree of spawns, as `root.2.0`: the same in every schedule.
+    pub fn path(&self) -> String {
+        self.task.who.path_text()
+    }
+
+    /// Where it was spawned.
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.task.who.spawned_at
+    }
+
+    /// Whether it has ended.
+    #[doc(alias("dead", "alive"))]
+    pub fn is_finished(&self) -> bool {
+        self.task.has(flag::FINISHED)
+    }
+
+    /// Whether it has been cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.task.has(flag::CANCELLED)
+    }
+
+    /// Whether it is the running tasklet.
+    pub fn is_current(&self) -> bool {
+        running::current().is_some_and(|it| Rc::ptr_eq(&it, &self.task))
+    }
+
+    /// What it is about.
+    #[doc(alias("blocked", "scheduled", "paused", "alive"))]
+    pub fn state(&self) -> State {
+        let task = &self.task;
+        if task.has(flag::FINISHED) {
+            State::Finished
+        } else if self.is_current() {
+            State::Running
+        } else if task.has(flag::PAUSED) || (task.is_waiting() && task.doing.get() == Doing::Paused)
+        {
+            State::Paused
+        } else if task.is_waiting() || task.has(flag::COMMITTED) {
+            State::Waiting
+        } else {
+            State::Ready
+        }
+    }
+
+    /// Makes every blocking operation of it return [`Halt::Cancelled`], at once and from then on.
+    ///
+    /// Returns at once. A tasklet that has not begun never will. One that ignores this 1,000
+    /// times is unwound; one that swallows even that is suspended for good and reported.
+    /// Cancelling a tasklet that has ended does nothing.
+    ///
+    /// ```
+    /// use tasklets::{Halt, Never, channel, run, spawn, yield_now};
+    /// run(|| {
+    ///     let (_tx, rx) = channel::<Never>();
+    ///     let stuck = spawn(move || rx.recv());
+    ///     yield_now();
+    ///     stuck.cancel();
+    ///     assert_eq!(stuck.join().unwrap(), Err(Halt::Cancelled));
+    /// });
+    /// ```
+    #[doc(alias("kill", "TaskletExit", "GreenletExit", "throw"))]
+    pub fn cancel(&self) {
+        self.interrupt(Halt::Cancelled);
+    }
+
+    fn interrupt(&self, why: Halt) {
+        if !self.is_finished() {
+            wake_paused(&self.task);
+            wait::interrupt(&self.task, why);
+            running::look_closer(&self.task);
+        }
+    }
+
+    /// Makes its present or next blocking operation return [`Halt::Injected`], once.
+    ///
+    /// The tasklet finds `error` in [`take_injected`](crate::take_injected). A later injection replaces one that has
+    /// not been taken.
+    ///
+    /// ```
+    /// use tasklets::{Halt, pause, run, spawn, take_injected, yield_now};
+    /// run(|| {
+    ///     let target = spawn(|| (pause(), take_injected().unwrap().to_string()));
+    ///     yield_now();
+    ///     target.inject("out of paper");
+    ///     assert_eq!(target.join().unwrap(), (Err(Halt::Injected), "out of paper".into()));
+    /// });
+    /// ```
+    #[doc(alias("raise_exception", "throw"))]
+    pub fn inject(&self, error: impl Into<Box<dyn Error>>) {
+        if !self.is_finished() {
+            let former = self.task.extra().injected.replace(Some(error.into()));
+            self.interrupt(Halt::Injected);
+            drop(former);
+        }
+    }
+
+    /// Takes it out of the ready queue until it is [inserted](Self::insert); for the caller itself
+    /// see [`pause`](crate::pause)(crate::pause). True if it was ready.
+    #[doc(alias = "remove")]
+    pub fn pause(&self) -> bool {
+        let ready = self.state() == State::Ready && self.task.home.ready.remove(&self.task);
+        if ready {
+            self.task.set(flag::PAUSED);
+        }
+        ready
+    }
+
+    /// Puts a paused tasklet at the end of the ready queue. True if it was paused.
+    pub fn insert(&self) -> bool {
+        let paused = self.state() == State::Paused;
+        if paused {
+            wake_paused(&self.task);
+            wait::settle_now(&self.task, 0);
+        }
+        paused
+    }
+
+    /// Runs it next, at once; the caller goes behind all that are ready. True if it could.
+    ///
+    /// It can if it is ready or paused, belongs to the caller's run, and the caller may give way.
+    #[doc(alias("run", "switch", "switch_to"))]
+    pub fn run_now(&self) -> bool {
+        let Ok(me) = running::waiter_here() else { return false };
+        if !Rc::ptr_eq(&me.home, &self.task.home) {
+            return false;
+        }
+        self.insert();
+        if self.state() != State::Ready {
+            return false;
+        }
+        if !me.home.ready.remove(&self.task) {
+            return false;
+        }
+        me.home.ready.push_front(self.task.clone());
+        running::give_way(&me);
+        true
+    }
+}
+
+impl PartialEq for TaskletRef {
+    fn eq(&self, other: &TaskletRef) -> bool {
+        Rc::ptr_eq(&self.task, &other.task)
+    }
+}
+
+impl Eq for TaskletRef {}
+
+impl fmt::Debug for TaskletRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({:?})", self.task, self.state())
+    }
+}
+
+impl fmt::Display for TaskletRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.task)
+    }
+}
