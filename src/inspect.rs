@@ -5,7 +5,7 @@
 use crate::kernel::name::TaskletId;
 use crate::kernel::running;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{ChannelFacts, Doing, Task, flag};
+use crate::kernel::task::{ChannelFacts, Doing, Holder, Task, flag};
 use crate::kernel::trace::{ChannelId, Direction};
 use crate::tasklet::{State, TaskletRef};
 use std::collections::BTreeMap;
@@ -89,6 +89,9 @@ pub enum Pending {
         /// Tasklets known to hold the other end: each made, cloned or last used a handle of it. A
         /// handle that was moved and not used since is counted for its maker.
         held_by: Vec<TaskletId>,
+        /// The tasklet that holds every handle of the other end, if there is certainly one: it has
+        /// used each of them since it got it.
+        only_holder: Option<TaskletId>,
     },
     /// The value, or the acceptance, of a partner that has met it already.
     Partner(ChannelId),
@@ -164,12 +167,8 @@ impl Snapshot {
     /// Tasklets each of which waits only for the next, and the last for the first.
     pub fn cycle(&self) -> Vec<TaskletId> {
         let awaited = |info: &TaskletInfo| match info.waiting.as_ref()?.operations.as_slice() {
-            [Pending::Channel { held_by, .. }] => {
-                // A handle that nobody has used yet counts for its maker, who may have given it
-                // away: that alone makes no cycle.
-                let mut others = held_by.iter().filter(|it| self.tasklet(**it).is_some());
-                others.find(|it| **it != info.id).copied()
-            }
+            // Only a tasklet that certainly holds the whole other end makes a link.
+            [Pending::Channel { only_holder, .. }] => *only_holder,
             [Pending::Tasklet(id)] => Some(*id),
             _ => None,
         };
@@ -295,6 +294,10 @@ impl Waiting {
         let id = task.id();
         let mut operations: Vec<_> = channels.iter().flat_map(|it| offers(it, id)).collect();
         match task.doing.get() {
+            // Met already, but not released: no offer is left.
+            Doing::Sending(channel) | Doing::Receiving(channel) if operations.is_empty() => {
+                operations.push(Pending::Partner(channel));
+            }
             Doing::Nothing | Doing::Sending(_) | Doing::Receiving(_) => {}
             Doing::Selecting(width) => {
                 let others = width.saturating_sub(operations.len() as u32);
@@ -321,8 +324,10 @@ impl Waiting {
 
 /// What `id` offers on a channel.
 fn offers(channel: &ChannelFacts, id: TaskletId) -> impl Iterator<Item = Pending> {
-    let pending = |direction: Direction, holders: &[Option<TaskletId>]| {
-        let mut held_by: Vec<_> = holders.iter().flatten().copied().collect();
+    let pending = |direction: Direction, holders: &[Holder]| {
+        let mut held_by: Vec<_> = holders.iter().filter_map(|it| it.tasklet).collect();
+        let first = holders.first().and_then(|it| it.tasklet);
+        let alone = holders.iter().all(|it| it.used && it.tasklet == first);
         held_by.sort();
         held_by.dedup();
         Pending::Channel {
@@ -331,6 +336,7 @@ fn offers(channel: &ChannelFacts, id: TaskletId) -> impl Iterator<Item = Pending
             made_at: channel.made_at,
             direction,
             held_by,
+            only_holder: first.filter(|_| alone),
         }
     };
     let sends = channel.senders_waiting.contains(&id);

@@ -18,7 +18,7 @@ use crate::kernel::task::{Failure, Task, flag};
 use crate::tasklet::{Builder, SpawnError, Tasklet, body_of};
 use std::cell::RefCell;
 use std::fmt;
-use std::panic::{Location, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -136,7 +136,11 @@ impl Runtime {
             sleep: true,
             until_failed: true,
         };
-        let ran = self.scheduler.drive(&limit);
+        let drive = AssertUnwindSafe(|| self.scheduler.drive(&limit));
+        let ran = catch_unwind(drive).unwrap_or_else(|panic| {
+            self.scheduler.drain(); // before it goes on: the root may borrow
+            resume_unwind(panic)
+        });
         let stuck = (ran == Ran::Stuck).then(|| StuckReport::of(&self.scheduler));
         let left = Snapshot::of(&self.scheduler).tasklets;
         let left = left.into_iter().filter(|it| !it.daemon && it.waiting.is_some());
@@ -314,12 +318,14 @@ fn take_panic(task: &Rc<Task>) -> Option<PanicReport> {
 impl Drop for Runtime {
     fn drop(&mut self) {
         if self.scheduler.is_unused() {
-            return;
+            return self.scheduler.home.trace.silence();
         }
         // Whatever panicked and was not asked for ends here, like a detached thread's panic.
         self.scheduler.drain();
         self.report_abandoned();
         drop(self.scheduler.panicked.take());
+        // A channel that outlives the runtime must not keep what its hooks own.
+        self.scheduler.home.trace.silence();
     }
 }
 

@@ -210,13 +210,16 @@ pub(crate) fn body_of<T>(f: impl FnOnce() -> T) -> (impl FnOnce(), Rc<Cell<Optio
                 return false; // it never began; `f` is dropped in its tasklet all the same
             }
             result.set(Some(f()));
-            if task.has(flag::DETACHED) {
-                drop(result.take());
-            }
             true
         }));
         let cleaned = catch_unwind(AssertUnwindSafe(|| drop_locals(&task)));
-        let failure = match ended.and_then(|began| cleaned.map(|()| began)) {
+        let dropped = catch_unwind(AssertUnwindSafe(|| {
+            if task.has(flag::DETACHED) {
+                drop(result.take());
+            }
+            drop(result);
+        }));
+        let failure = match ended.and_then(|it| cleaned.and(dropped).map(|()| it)) {
             Ok(true) => return,
             Ok(false) => Failure::Cancelled,
             Err(payload) if payload.is::<Unwound>() => Failure::Cancelled,
@@ -227,15 +230,17 @@ pub(crate) fn body_of<T>(f: impl FnOnce() -> T) -> (impl FnOnce(), Rc<Cell<Optio
     (body, value)
 }
 
-/// Drops the tasklet's locals, and those that their destructors make, while it is still itself.
+/// Drops the tasklet's locals, those that their destructors make, and an error that was injected
+/// and not taken, while it is still itself.
 fn drop_locals(task: &Task) {
     // A destructor that always makes another one is not followed for ever.
     for _ in 0..16 {
         let Some(extra) = task.extra_if_any() else { return };
-        let locals = extra.locals.take();
-        if locals.is_empty() {
+        let (locals, injected) = (extra.locals.take(), extra.injected.take());
+        if locals.is_empty() && injected.is_none() {
             return;
         }
+        drop(injected);
         drop(locals);
     }
 }

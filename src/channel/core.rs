@@ -6,9 +6,8 @@
 use super::Prefer;
 use super::queue::{Partner, Queue, ReceiveOffer, SendOffer, key};
 use super::spot::{Side, Spot};
-use crate::kernel::name::TaskletId;
 use crate::kernel::running;
-use crate::kernel::task::{Doing, Home, Task};
+use crate::kernel::task::{Doing, Holder, Home, Task};
 use crate::kernel::trace::{ChannelId, Direction, Event};
 use crate::kernel::wait::{self, Wait};
 use slab::Slab;
@@ -33,11 +32,13 @@ pub(super) struct Core<T> {
     pub(super) id: ChannelId,
     /// Where everybody waits who does not stand in the spot: see [`queue`](Core::queue).
     queue: RefCell<Queue<T>>,
+    /// What reused selects have received and not given out yet, by ticket.
+    pub(super) granted: RefCell<Vec<(u64, T)>>,
     pub(super) name: RefCell<Option<Rc<str>>>,
     pub(super) made_at: &'static Location<'static>,
     /// Handles of each end: who made, cloned or last used it.
-    pub(super) senders: RefCell<Slab<Option<TaskletId>>>,
-    pub(super) receivers: RefCell<Slab<Option<TaskletId>>>,
+    pub(super) senders: RefCell<Slab<Holder>>,
+    pub(super) receivers: RefCell<Slab<Holder>>,
     /// The scheduler whose reports list this channel, and the entry there.
     pub(super) listed: RefCell<Option<(Rc<Home>, usize)>>,
     me: Weak<Core<T>>,
@@ -83,6 +84,7 @@ impl<T> Core<T> {
             queue: RefCell::default(),
             busy: Cell::new(false),
             id: ChannelId(id),
+            granted: RefCell::default(),
             name: RefCell::new(None),
             made_at,
             manners: Cell::new(Manners::default()),
@@ -455,7 +457,7 @@ impl<T> Core<T> {
             Direction::Receive => &self.receivers,
         };
         if let Some(holder) = handles.borrow_mut().get_mut(slot) {
-            *holder = Some(task.id());
+            *holder = Holder { tasklet: Some(task.id()), used: true };
         }
     }
 }

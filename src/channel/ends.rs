@@ -10,7 +10,7 @@ use crate::error::{Halt, SendError};
 use crate::kernel::name::TaskletId;
 use crate::kernel::operation::{Patience, perform};
 use crate::kernel::running;
-use crate::kernel::task::{Doing, Task};
+use crate::kernel::task::{Doing, Holder, Task};
 use crate::kernel::trace::{ChannelId, Direction};
 use crate::kernel::wait::{self, Wait};
 use crate::time;
@@ -41,9 +41,14 @@ pub struct Receiver<T: 'static> {
     pub(super) holder: Cell<u64>,
 }
 
+/// The running tasklet, as the maker of a handle.
+fn maker() -> Holder {
+    Holder { tasklet: running::current().map(|it| it.id()), used: false }
+}
+
 impl<T: 'static> Sender<T> {
     pub(super) fn first(core: Rc<Core<T>>) -> Sender<T> {
-        let slot = core.senders.borrow_mut().insert(running::current().map(|it| it.id()));
+        let slot = core.senders.borrow_mut().insert(maker());
         Sender { core, slot, holder: Cell::new(u64::MAX) }
     }
 
@@ -215,7 +220,7 @@ impl<T: 'static> Sender<T> {
 
 impl<T: 'static> Receiver<T> {
     pub(super) fn first(core: Rc<Core<T>>) -> Receiver<T> {
-        let slot = core.receivers.borrow_mut().insert(running::current().map(|it| it.id()));
+        let slot = core.receivers.borrow_mut().insert(maker());
         Receiver { core, slot, holder: Cell::new(u64::MAX) }
     }
 

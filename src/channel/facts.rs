@@ -4,7 +4,7 @@
 
 use super::core::Core;
 use crate::kernel::name::TaskletId;
-use crate::kernel::task::{ChannelFacts, Facts};
+use crate::kernel::task::{ChannelFacts, Facts, Holder};
 use crate::kernel::wait::Wait;
 use slab::Slab;
 use std::cell::RefCell;
@@ -35,7 +35,7 @@ impl<T> Core<T> {
 impl<T> Facts for Core<T> {
     fn tell(&self, report: &mut dyn FnMut(ChannelFacts)) {
         let (senders_waiting, receivers_waiting) = self.waiters();
-        let holders = |handles: &RefCell<Slab<Option<TaskletId>>>| {
+        let holders = |handles: &RefCell<Slab<Holder>>| {
             handles.borrow().iter().map(|(_, it)| *it).collect::<Vec<_>>()
         };
         report(ChannelFacts {

@@ -6,17 +6,22 @@ use super::core::{Core, Taken};
 use super::ends::{Receiver, Sender};
 use super::queue::{Partner, SendOffer, Standing};
 use crate::error::{Halt, SendError};
-use crate::kernel::running;
 use crate::kernel::task::Task;
 use crate::kernel::trace::Direction;
 use crate::kernel::wait::Wait;
+use std::cell::Cell;
 use std::panic::Location;
 use std::rc::Rc;
 
+thread_local! {
+    /// Tickets given out on this OS thread.
+    static TICKETS: Cell<u64> = const { Cell::new(0) };
+}
+
 /// What an arm of a reused select has won.
 pub enum Grant {
-    /// A value, which lies in the channel for this tasklet.
-    Value(Rc<Task>),
+    /// A value, which lies in the channel under this ticket.
+    Value(u64),
     /// A receiver that waits for a value.
     Receiver(Option<Partner>),
     /// The other end is gone.
@@ -43,14 +48,10 @@ pub trait SelectEnd {
 
 impl<T> SelectEnd for Receiver<T> {
     fn attempt(&self, at: &'static Location<'static>) -> Option<Grant> {
-        let me = running::current()?;
         self.core.trace(Direction::Receive);
         loop {
             match self.core.take(at) {
-                Taken::Value(value) => {
-                    self.core.hand(&me, value);
-                    return Some(Grant::Value(me));
-                }
+                Taken::Value(value) => return Some(self.core.grant(value)),
                 Taken::Closed => return Some(Grant::Closed),
                 Taken::Again => {}
                 Taken::Nobody => return None,
@@ -63,7 +64,7 @@ impl<T> SelectEnd for Receiver<T> {
     fn withdraw(&self, _: &Wait, _: u32) {}
 
     fn complete(&self, me: &Rc<Task>) -> Option<Grant> {
-        Some(Grant::Value(me.clone()))
+        self.core.take_handed(me).map(|value| self.core.grant(value))
     }
 
     fn unregister(&self, select: &Rc<dyn Standing>, arm: u32) {
@@ -72,8 +73,8 @@ impl<T> SelectEnd for Receiver<T> {
     }
 
     fn give_up(&self, grant: &mut Grant) {
-        if let Grant::Value(me) = grant {
-            let value = self.core.take_handed(me);
+        if let Grant::Value(ticket) = grant {
+            let value = self.core.redeem(*ticket);
             drop(value);
         }
     }
@@ -89,11 +90,12 @@ impl<T> Receiver<T> {
         self.core.queue().standing.push((select, arm));
     }
 
-    /// Takes the value that a select has received from `end`.
-    pub(crate) fn claim(&self, end: &dyn SelectEnd, grant: &mut Grant) -> Result<T, Halt> {
-        assert_eq!(self.channel(), end.channel(), "another channel was chosen");
+    /// Takes the value that a select has received from this channel.
+    pub(crate) fn claim(&self, grant: &mut Grant) -> Result<T, Halt> {
         match grant {
-            Grant::Value(me) => Ok(self.core.take_handed(me).expect("a granted value is there")),
+            Grant::Value(ticket) => {
+                Ok(self.core.redeem(*ticket).expect("a granted value is there"))
+            }
             Grant::Closed => Err(Halt::Closed),
             Grant::Receiver(_) => panic!("the arm that was chosen is for sending"),
         }
@@ -142,15 +144,13 @@ impl<T> SelectEnd for Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Sends to the receiver that a select has won at `end`.
+    /// Sends to the receiver that a select has won at this channel.
     pub(crate) fn fulfil(
         &self,
-        end: &dyn SelectEnd,
         grant: &mut Grant,
         value: T,
         at: &'static Location<'static>,
     ) -> Result<(), SendError<T>> {
-        assert_eq!(self.channel(), end.channel(), "another channel was chosen");
         match grant {
             Grant::Receiver(receiver) => {
                 let receiver = receiver.take().expect("a granted receiver is there");
@@ -164,6 +164,19 @@ impl<T> Sender<T> {
 }
 
 impl<T> Core<T> {
+    /// Keeps `value` until it is asked for with the ticket.
+    fn grant(&self, value: T) -> Grant {
+        let ticket = TICKETS.with(|it| it.replace(it.get() + 1));
+        self.granted.borrow_mut().push((ticket, value));
+        Grant::Value(ticket)
+    }
+
+    fn redeem(&self, ticket: u64) -> Option<T> {
+        let mut granted = self.granted.borrow_mut();
+        let index = granted.iter().rposition(|(it, _)| *it == ticket)?;
+        Some(granted.swap_remove(index).1)
+    }
+
     /// Gives `value` to a receiver that was granted before.
     pub(super) fn give_granted(&self, receiver: Partner, value: T, at: &'static Location<'static>) {
         let (task, hold) = (receiver.task.clone(), receiver.hold);

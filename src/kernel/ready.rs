@@ -66,13 +66,20 @@ impl Ready {
         std::iter::from_fn(|| self.pop()).collect()
     }
 
-    /// Takes the tasklet that `pick` names by its place, knowing how many there are.
-    pub(crate) fn pick(&self, pick: impl FnOnce(usize) -> usize) -> Option<Rc<Task>> {
-        let mut tasks = self.take_all();
-        let index = if tasks.len() > 1 { pick(tasks.len()) } else { 0 };
-        let picked = (index < tasks.len()).then(|| tasks.remove(index));
+    /// How many there are; counts them.
+    pub(crate) fn len(&self) -> usize {
+        let tasks = self.take_all();
+        let len = tasks.len();
         tasks.into_iter().for_each(|it| self.push(it));
-        picked
+        len
+    }
+
+    /// Takes the tasklet at `index`, counted from the front.
+    pub(crate) fn take(&self, index: usize) -> Option<Rc<Task>> {
+        let mut tasks = self.take_all();
+        let taken = (index < tasks.len()).then(|| tasks.remove(index));
+        tasks.into_iter().for_each(|it| self.push(it));
+        taken
     }
 
     /// Takes `task` out, wherever it is; false if it is not in the queue.

@@ -21,7 +21,7 @@ use outside::Call;
 use slab::Slab;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 /// Switches between two looks at the clock, the timers and the outside.
@@ -275,7 +275,13 @@ impl Scheduler {
     #[inline(always)]
     fn next(&self) -> Option<Rc<Task>> {
         if self.home.choices.decides_order() {
-            return self.home.ready.pick(|ways| self.home.choices.choose(ways));
+            let ways = self.home.ready.len();
+            let choose = AssertUnwindSafe(|| self.home.choices.choose(ways.max(1)));
+            let index = catch_unwind(choose).unwrap_or_else(|panic| {
+                self.note_stray(panic);
+                0
+            });
+            return self.home.ready.take(index);
         }
         self.home.ready.pop()
     }
@@ -339,6 +345,9 @@ impl Scheduler {
     }
 
     fn note_stray(&self, panic: Box<dyn Any + Send>) {
+        if stack::is_cancel(&*panic) {
+            resume_unwind(panic); // the whole run stands in a generator that is being dropped
+        }
         self.stray_panic.borrow_mut().get_or_insert(panic);
         self.look_soon();
     }

@@ -209,6 +209,11 @@ fn switched(bytes: usize) -> Result<Inner, String> {
     })
 }
 
+/// Whether a panic is `generator`'s way to end a generator: it must not be kept from doing so.
+pub(crate) fn is_cancel(payload: &(dyn std::any::Any + Send)) -> bool {
+    payload.is::<generator::Error>()
+}
+
 /// The outermost frame of every body.
 fn enter(body: Body) {
     if catch_unwind(AssertUnwindSafe(body)).is_err() {
@@ -260,8 +265,8 @@ fn overflow_zone() -> Option<(std::ops::Range<usize>, usize)> {
     }
 }
 
-/// Holds a reference to an `Rc` for as long as a call lasts.
-pub(crate) struct Slot<T>(Cell<*const Rc<T>>);
+/// Holds what an `Rc` points to for as long as a call lasts.
+pub(crate) struct Slot<T>(Cell<*const T>);
 
 impl<T> Slot<T> {
     pub(crate) const EMPTY: Slot<T> = Slot(Cell::new(ptr::null()));
@@ -269,24 +274,30 @@ impl<T> Slot<T> {
     /// Runs `f` while the slot holds `value`; then it holds what it held before.
     #[inline]
     pub(crate) fn during<R>(&self, value: Option<&Rc<T>>, f: impl FnOnce() -> R) -> R {
-        struct Restore<'a, T>(&'a Slot<T>, *const Rc<T>);
+        struct Restore<'a, T>(&'a Slot<T>, *const T);
         impl<T> Drop for Restore<'_, T> {
             #[inline]
             fn drop(&mut self) {
                 self.0.0.set(self.1);
             }
         }
-        let _restore = Restore(self, self.0.replace(value.map_or(ptr::null(), ptr::from_ref)));
+        let _restore = Restore(self, self.0.replace(value.map_or(ptr::null(), Rc::as_ptr)));
         f()
     }
 
     /// What the slot holds.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self) -> Option<Rc<T>> {
-        // SAFETY: the pointer is null or was put there by a `during` whose frame is still on its
-        // stack, borrowing the `Rc`: it puts the former pointer back before it is left, and a
-        // stack with live frames is never freed. The reference does not leave this function.
-        unsafe { self.0.get().as_ref() }.cloned()
+        let value = self.0.get();
+        if value.is_null() {
+            return None;
+        }
+        // SAFETY: the pointer was put there by a `during` that borrows an `Rc` of it and puts the
+        // former pointer back before it is left. Should its frame vanish without being left
+        // (`generator` does that to a stack it drops during a panic), the `Rc` is never dropped.
+        unsafe { Rc::increment_strong_count(value) };
+        // SAFETY: the pointer is from `Rc::as_ptr`, and the count taken above is given to this.
+        Some(unsafe { Rc::from_raw(value) })
     }
 }
 
@@ -376,6 +387,7 @@ static MARKERS: AtomicU8 = AtomicU8::new(0);
 
 /// Whether this machine marks guards inside a mapping (then stacks do not use up memory maps).
 pub(crate) fn guard_markers() -> bool {
+    install_fault_handler();
     if MARKERS.load(Ordering::Relaxed) == 0 {
         let refused = std::env::var_os("TASKLETS_GUARD").is_some_and(|it| it == "pages");
         let works = !refused

@@ -112,6 +112,15 @@ pub(crate) trait Facts {
     fn tell(&self, report: &mut dyn FnMut(ChannelFacts));
 }
 
+/// Who is known to hold a handle of a channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Holder {
+    /// `None` outside of any tasklet.
+    pub(crate) tasklet: Option<TaskletId>,
+    /// It has used the handle; otherwise it made it, and may have given it away.
+    pub(crate) used: bool,
+}
+
 /// A channel as a report sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct ChannelFacts {
@@ -120,8 +129,8 @@ pub(crate) struct ChannelFacts {
     pub(crate) made_at: &'static Location<'static>,
     pub(crate) senders_waiting: Vec<TaskletId>,
     pub(crate) receivers_waiting: Vec<TaskletId>,
-    pub(crate) sender_holders: Vec<Option<TaskletId>>,
-    pub(crate) receiver_holders: Vec<Option<TaskletId>>,
+    pub(crate) sender_holders: Vec<Holder>,
+    pub(crate) receiver_holders: Vec<Holder>,
 }
 
 impl Registry {

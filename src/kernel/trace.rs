@@ -77,6 +77,12 @@ impl Trace {
         self.listening.set(true);
     }
 
+    /// Lets nobody listen any more.
+    pub(crate) fn silence(&self) {
+        let hooks = self.hooks.take();
+        drop(hooks);
+    }
+
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
         self.listening.get()

@@ -312,8 +312,13 @@ impl Chosen<'_, '_> {
     /// # Panics
     /// If `receiver` is not of the channel that was chosen, or the arm was for sending.
     pub fn recv<T>(mut self, receiver: &Receiver<T>) -> Result<T, Halt> {
+        assert_eq!(receiver.channel(), self.end.channel(), "another channel was chosen");
+        assert!(
+            !matches!(self.grant, Grant::Receiver(_)),
+            "the arm that was chosen is for sending"
+        );
         self.used = true;
-        receiver.claim(self.end, &mut self.grant)
+        receiver.claim(&mut self.grant)
     }
 
     /// Sends `value`.
@@ -325,8 +330,10 @@ impl Chosen<'_, '_> {
     /// If `sender` is not of the channel that was chosen, or the arm was for receiving.
     #[track_caller]
     pub fn send<T>(mut self, sender: &Sender<T>, value: T) -> Result<(), SendError<T>> {
+        assert_eq!(sender.channel(), self.end.channel(), "another channel was chosen");
+        assert!(!matches!(self.grant, Grant::Value(_)), "the arm that was chosen is for receiving");
         self.used = true;
-        sender.fulfil(self.end, &mut self.grant, value, Location::caller())
+        sender.fulfil(&mut self.grant, value, Location::caller())
     }
 }
 
