@@ -217,10 +217,7 @@ macro_rules! __select {
     ]) => {
         if $chosen == ::std::option::Option::Some($index) {
             $output = ::std::option::Option::Some(match $operation.take() {
-                ::std::result::Result::Ok(permit) => {
-                    permit.send($value);
-                    ::std::result::Result::Ok(())
-                }
+                ::std::result::Result::Ok(permit) => permit.send($value),
                 ::std::result::Result::Err(why) => {
                     ::std::result::Result::Err($crate::SendError { value: $value, why })
                 }

@@ -93,12 +93,14 @@ impl<T> Operation for Receiving<'_, T> {
 pub struct Sending<'a, T: 'static> {
     to: &'a Sender<T>,
     value: Option<T>,
+    /// The branch as which it was offered.
+    branch: u32,
     outcome: Option<Result<(), Halt>>,
 }
 
 impl<'a, T> Sending<'a, T> {
     pub(super) fn new(to: &'a Sender<T>, value: T) -> Sending<'a, T> {
-        Sending { to, value: Some(value), outcome: None }
+        Sending { to, value: Some(value), branch: 0, outcome: None }
     }
 
     /// Gives the value up that was not sent.
@@ -143,6 +145,7 @@ impl<T> Arm for Sending<'_, T> {
 
     fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
         self.to.note_holder();
+        self.branch = branch;
         if let Some(value) = self.value.take() {
             self.core().offer_sender(wait.clone(), branch, value);
         }
@@ -155,13 +158,13 @@ impl<T> Arm for Sending<'_, T> {
         }
     }
 
-    fn complete(&mut self, branch: u32, closed: bool, _: &'static Location<'static>) -> bool {
+    fn complete(&mut self, _: u32, closed: bool, _: &'static Location<'static>) -> bool {
         if closed {
             self.outcome = Some(Err(Halt::Closed));
             if self.value.is_none()
                 && let Some(me) = running::current()
             {
-                self.value = self.to.core.queue().take_back(&me, branch);
+                self.value = self.to.core.queue().take_back(&me, self.branch);
             }
         } else {
             self.outcome = Some(Ok(()));

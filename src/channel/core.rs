@@ -308,7 +308,7 @@ impl<T> Core<T> {
     pub(super) fn await_acceptance(&self, receiver: &Rc<Task>, at: &'static Location<'static>) {
         let Ok(me) = running::waiter_here() else { return };
         let wait = Wait::open(me.clone());
-        let partner = Partner { task: me.clone(), wait: Some(wait), hold: false };
+        let partner = Partner { wait, hold: false };
         self.queue().held.push((key(receiver), partner));
         running::park_committed(&me, Doing::Meeting(self.id), at);
     }
@@ -360,7 +360,7 @@ impl<T> Core<T> {
         match self.take_offer() {
             Some((SendOffer { wait, branch, value: Some(value) }, _)) => {
                 wait.hold(branch);
-                let sender = Partner { task: wait.task, wait: None, hold: false };
+                let sender = Partner { wait, hold: false };
                 Taken::Value((value, Some(sender)))
             }
             Some((reservation, Some(me))) => match self.meet_reserved(reservation, &me, true, at) {
@@ -380,7 +380,7 @@ impl<T> Core<T> {
         at: &'static Location<'static>,
     ) -> Taken<T> {
         let wait = Wait::open(me.clone());
-        let partner = Partner { task: me.clone(), wait: Some(wait), hold };
+        let partner = Partner { wait, hold };
         self.queue().owed.push((key(&offer.wait.task), partner));
         offer.wait.settle(offer.branch);
         if running::park_committed(me, Doing::Meeting(self.id), at) == wait::RETRY {
@@ -412,7 +412,7 @@ impl<T> Core<T> {
     pub(super) fn reserve(&self) -> Option<Partner> {
         let offer = self.queue().take_receiver()?;
         offer.wait.hold(offer.branch);
-        Some(Partner { task: offer.wait.task, wait: None, hold: offer.hold })
+        Some(Partner { wait: offer.wait, hold: offer.hold })
     }
 
     /// Wakes everybody who waits for senders, when the last of them has gone.

@@ -6,7 +6,7 @@
 use super::core::{Core, Taken};
 use super::ends::Receiver;
 use super::queue::{Partner, ReceiveOffer};
-use crate::error::Halt;
+use crate::error::{Halt, SendError};
 use crate::kernel::running;
 use crate::kernel::task::Doing;
 use crate::kernel::trace::Direction;
@@ -123,10 +123,15 @@ impl<'a, T: 'static> Permit<'a, T> {
     /// Gives the receiver its value.
     ///
     /// Waits only if the receiver [holds](Receiver::recv_held) its senders.
+    ///
+    /// # Errors
+    /// [`Halt::Closed`] with the value, if the end of the run has torn the receiver away.
     #[track_caller]
-    pub fn send(mut self, value: T) {
-        let Some(receiver) = self.receiver.take() else { return };
-        self.core.give_granted(receiver, value, Location::caller());
+    pub fn send(mut self, value: T) -> Result<(), SendError<T>> {
+        match self.receiver.take() {
+            Some(receiver) => self.core.give_granted(receiver, value, Location::caller()),
+            None => Err(SendError { value, why: Halt::Closed }),
+        }
     }
 }
 

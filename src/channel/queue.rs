@@ -33,33 +33,42 @@ pub(super) struct ReceiveOffer {
     pub(super) hold: bool,
 }
 
-/// A tasklet whose part in a meeting has been decided but not completed.
+/// A tasklet that waits, committed, for the other side to complete a meeting.
 pub struct Partner {
-    pub(super) task: Rc<Task>,
-    /// Its open wait; `None` if that has been decided already.
-    pub(super) wait: Option<Wait>,
+    /// Its wait: open, or decided and [held](Wait::hold).
+    pub(super) wait: Wait,
     /// It wants the other one to wait until it accepts the value.
     pub(super) hold: bool,
 }
 
 impl Partner {
+    pub(super) fn task(&self) -> &Rc<Task> {
+        &self.wait.task
+    }
+
+    /// Whether it still waits: the end of a run tears it away.
+    pub(super) fn is_there(&self) -> bool {
+        self.wait.is_open() || self.wait.is_held()
+    }
+
     /// Lets it go on with the operation done; at once, or behind all that are ready.
     pub(super) fn release(self, at_once: bool) {
-        match self.wait {
-            Some(wait) if at_once => drop(wait.settle_first(0)),
-            Some(wait) => drop(wait.settle(0)),
-            None => wait::unhold(&self.task, at_once),
+        if self.wait.is_held() {
+            wait::unhold(&self.wait.task, at_once);
+        } else if at_once {
+            self.wait.settle_first(0);
+        } else {
+            self.wait.settle(0);
         }
     }
 
     /// Lets it go on as if the meeting had never begun.
     pub(super) fn retry(self) {
-        match self.wait {
-            Some(wait) => drop(wait.settle(wait::RETRY)),
-            None => {
-                wait::overrule(&self.task, wait::RETRY);
-                wait::unhold(&self.task, false);
-            }
+        if self.wait.is_held() {
+            wait::overrule(&self.wait.task, wait::RETRY);
+            wait::unhold(&self.wait.task, false);
+        } else {
+            self.wait.settle(wait::RETRY);
         }
     }
 }

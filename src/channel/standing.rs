@@ -154,8 +154,7 @@ impl<T> Sender<T> {
         match grant {
             Grant::Receiver(receiver) => {
                 let receiver = receiver.take().expect("a granted receiver is there");
-                self.core.give_granted(receiver, value, at);
-                Ok(())
+                self.core.give_granted(receiver, value, at)
             }
             Grant::Closed => Err(SendError { value, why: Halt::Closed }),
             Grant::Value(_) => panic!("the arm that was chosen is for receiving"),
@@ -178,8 +177,16 @@ impl<T> Core<T> {
     }
 
     /// Gives `value` to a receiver that was granted before.
-    pub(super) fn give_granted(&self, receiver: Partner, value: T, at: &'static Location<'static>) {
-        let (task, hold) = (receiver.task.clone(), receiver.hold);
+    pub(super) fn give_granted(
+        &self,
+        receiver: Partner,
+        value: T,
+        at: &'static Location<'static>,
+    ) -> Result<(), SendError<T>> {
+        if !receiver.is_there() {
+            return Err(SendError { value, why: Halt::Closed });
+        }
+        let (task, hold) = (receiver.task().clone(), receiver.hold);
         self.hand(&task, value);
         if hold {
             receiver.release(false);
@@ -187,5 +194,6 @@ impl<T> Core<T> {
         } else {
             self.release_receiver(receiver);
         }
+        Ok(())
     }
 }

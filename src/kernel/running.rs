@@ -85,7 +85,7 @@ pub(crate) fn refuel(task: &Task) {
 
 /// Called when something about the running tasklet changed that its next operation must see.
 pub(crate) fn look_closer(task: &Rc<Task>) {
-    if current().is_some_and(|it| Rc::ptr_eq(&it, task)) {
+    if task.has(flag::INTERRUPTED) && current().is_some_and(|it| Rc::ptr_eq(&it, task)) {
         FUEL.set(0);
     }
 }

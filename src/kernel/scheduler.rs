@@ -233,14 +233,15 @@ impl Scheduler {
                     self.slice.set(slice);
                 }
                 turns => {
-                    let Some(task) = self.next() else {
-                        match self.idle(limit) {
-                            Some(ran) => return ran,
-                            None => continue,
-                        }
-                    };
                     self.slice.set(turns - 1);
-                    self.turn(task);
+                    match self.next() {
+                        Some(task) => self.turn(task),
+                        None => {
+                            if let Some(ran) = self.idle(limit) {
+                                return ran;
+                            }
+                        }
+                    }
                 }
             }
         }
@@ -316,10 +317,15 @@ impl Scheduler {
                 self.stacks.borrow_mut().give(task.stack_bytes, stack);
                 self.finish(&task);
             }
-            // It left somebody else's generator: the best it can mean is to give way.
+            // It left somebody else's generator: the best it can mean is to give way; but not while
+            // it unwinds, which nobody else may see.
             Turn::Foreign => {
                 task.stack.set(Some(stack));
-                wait::make_ready(task);
+                if std::thread::panicking() && !self.home.host_panics.get() {
+                    self.home.ready.push_front(task);
+                } else {
+                    wait::make_ready(task);
+                }
             }
         }
     }

@@ -255,16 +255,6 @@ pub(crate) fn is_own() -> bool {
     unsafe { ACTIVE.get().as_ref() }.is_some_and(|it| it.contains((&raw const mark).addr()))
 }
 
-/// The guard zone and size of the running stack: for the signal handler.
-fn overflow_zone() -> Option<(std::ops::Range<usize>, usize)> {
-    // SAFETY: as in `suspend`; a null pointer gives `None`.
-    let inner = unsafe { ACTIVE.get().as_ref() }?;
-    match &inner.engine {
-        Engine::Switch(_, guard) => Some((guard.zone(), inner.high - inner.low)),
-        Engine::Thread(_) => None,
-    }
-}
-
 /// Holds what an `Rc` points to for as long as a call lasts.
 pub(crate) struct Slot<T>(Cell<*const T>);
 
@@ -390,16 +380,11 @@ pub(crate) fn guard_markers() -> bool {
     install_fault_handler();
     if MARKERS.load(Ordering::Relaxed) == 0 {
         let refused = std::env::var_os("TASKLETS_GUARD").is_some_and(|it| it == "pages");
-        let works = !refused
-            && switched(page_bytes()).is_ok_and(|it| match it.engine {
-                Engine::Switch(generator, mut guard) => {
-                    let works = guard.sentinel.is_some();
-                    guard.lift();
-                    drop(ManuallyDrop::into_inner(generator.into_inner()));
-                    works
-                }
-                Engine::Thread(_) => false,
-            });
+        let marked = |it: Stack| match &it.inner().engine {
+            Engine::Switch(_, guard) => guard.sentinel.is_some(),
+            Engine::Thread(_) => false,
+        };
+        let works = !refused && Stack::new(page_bytes(), false).is_ok_and(marked);
         MARKERS.store(if works { 1 } else { 2 }, Ordering::Relaxed);
     }
     MARKERS.load(Ordering::Relaxed) == 1
@@ -432,10 +417,6 @@ impl Guard {
     /// First accessible address.
     fn top(&self) -> usize {
         self.bottom + page_bytes() * if self.sentinel.is_some() { 2 } else { 1 }
-    }
-
-    fn zone(&self) -> std::ops::Range<usize> {
-        self.bottom..self.top()
     }
 
     /// Gives `generator` its sentinel back, which it wants to see before it unmaps the stack.
@@ -490,15 +471,16 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut 
     let info = unsafe { &*info };
     // SAFETY: `si_addr` is defined for SIGSEGV and SIGBUS, the signals we are installed for.
     let address = unsafe { info.si_addr() }.addr();
-    match overflow_zone() {
-        Some((zone, bytes)) if zone.contains(&address) => fatal::stack_overflow(bytes),
-        _ => {
-            let former = FORMER.get().map(|it| &it[usize::from(signal == libc::SIGBUS)]);
-            let former = former.map_or(ptr::null(), ptr::from_ref);
-            // SAFETY: puts back the action that was there; the fault then happens again.
-            unsafe { libc::sigaction(signal, former, ptr::null_mut()) };
-        }
+    // SAFETY: as in `suspend`; a null pointer gives `None`.
+    let running = unsafe { ACTIVE.get().as_ref() };
+    if let Some(Inner { engine: Engine::Switch(_, guard), low, high, .. }) = running
+        && (guard.bottom..*low).contains(&address)
+    {
+        fatal::stack_overflow(high - low);
     }
+    let former = FORMER.get().map(|it| &it[usize::from(signal == libc::SIGBUS)]);
+    // SAFETY: puts back the action that was there; the fault then happens again.
+    unsafe { libc::sigaction(signal, former.map_or(ptr::null(), ptr::from_ref), ptr::null_mut()) };
 }
 
 /// Makes sure the fault handler has a stack to run on in this OS thread.

@@ -71,6 +71,11 @@ impl Wait {
         self.task.set(flag::COMMITTED);
     }
 
+    /// Whether a partner has [held](Self::hold) it and not let it go.
+    pub(crate) fn is_held(&self) -> bool {
+        self.task.serial.get() == self.serial + 1 && self.task.has(flag::COMMITTED)
+    }
+
     /// Decides the wait and makes the tasklet ready, behind all that are ready now.
     #[inline(always)]
     pub(crate) fn settle(self, outcome: u32) -> bool {
