@@ -1,386 +1,399 @@
-//! SHA-256 sums of every file under a directory: a farm of workers whose results come out in order.
+//! SHA-256 sums of all files under a directory: a farm of workers whose results stay in order.
 //!
 //! ```text
-//!               number                one batch of files
-//!    printer ------------> walker --------------------------> worker, worker, ...
+//!    printer --- number ---> walker --- batch of files ---> worker, worker, ...
 //!       ^                                                          |
-//!       +----------------------------------------------------------+
-//!                          one page of sums, in any order
+//!       +------------------- page of sums, in any order -----------+
 //! ```
 //!
-//! Always: at most [`WINDOW`] batches are on their way around, because the printer gives out no
-//! more numbers; so memory does not grow with the tree. Nobody is told to stop: when the walker is
-//! done it drops its end, the workers find their channel closed and drop theirs, and that ends
-//! the printer. Files are touched only on the threads behind [`blocking`]; a value that is needed
-//! there and here (the walk, a buffer) is lent to the call and comes back with its result.
+//! Always: no more than `WINDOW` batches are under way, because the printer gives out no more
+//! numbers; so memory does not grow with the tree. Nobody is told to stop: the walker drops its
+//! end when the tree is done, the workers find their channel closed and drop theirs, and that is
+//! how the printer knows. Only the threads behind `blocking` touch files.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
-use std::num::NonZero;
+use std::fs::{self, DirEntry, File};
+use std::io::{self, BufReader, ErrorKind, IsTerminal, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
-use std::{mem, vec};
 use tasklets::{Halt, Receiver, Runtime, Sender, blocking, channel, scope, select};
 
-/// Batches between the walker and the printer: how far others get ahead of one slow file.
+/// Batches between walker and printer: how far the others get ahead of one large file.
 const WINDOW: usize = 256;
 
-/// A batch is full with so many files, or as soon as they have so many bytes.
+/// A batch is full with so many files, or once they have so many bytes: one call on another thread
+/// costs as much as a few small files, and large ones should go to different workers.
 const BATCH_FILES: usize = 64;
-const BATCH_BYTES: u64 = 1 << 20;
+const BATCH_BYTES: u64 = 1024 * 1024;
 
-/// Names of one directory that are kept at a time, at least; it is read again for the others.
-const NAMES: usize = 1 << 15;
-
-/// What a worker reads at once.
+/// What is read of a file at a time.
 const BUFFER_BYTES: usize = 128 * 1024;
+
+/// Names of one directory kept at a time, up to twice this; for more it is read again.
+const NAMES: usize = 32 * 1024;
 
 const USAGE: &str = "usage: treesum [--jobs N] [--] DIR";
 
-const HELP: &str = "\
-Prints the SHA-256 sums of all regular files under DIR, as
+const HELP: &str = "
+Prints the SHA-256 sums of all regular files under DIR, exactly as
 
     find DIR -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
 
-does: in the same order, with the same escapes; symbolic links are not followed. Also the same:
-if there is no file, that is the sum of nothing, named `-`. Different: a DIR may begin with a
-hyphen (after `--`), and if it is a file named `-` its sum is printed, not that of nothing.
+does: same order, same escapes, symbolic links not followed, and for no file at all the sum of
+nothing, named `-`. Unlike there, DIR may begin with a hyphen (after `--`) or be one.
 
-    --jobs N    hash with N workers, 1 to 1024; otherwise as many as there are processors
-    --help      print this
+    --jobs N    N workers, from 1 to 1024 (default: one for each processor)
+    --help      this text
 
-What cannot be read is told on stderr, and the rest goes on. Exit status: 0 if all went well, 1 if
-something could not be read or written, 2 if the arguments are wrong. A closed pipe, as in
-`treesum DIR | head`, is no failure.";
+Whatever cannot be read costs a line on stderr. Exit status: 0; 1 if anything could not be read or
+written; 2 for bad arguments. A closed pipe (`treesum DIR | head`) is a quiet end and no failure.
+";
 
 fn main() -> ExitCode {
-    let (dir, jobs) = match arguments(std::env::args_os().skip(1)) {
+    let (dir, jobs) = match arguments() {
         Ok(Some(arguments)) => arguments,
-        Ok(None) => return say(&format!("{USAGE}\n{HELP}\n")),
+        Ok(None) => return status(write!(io::stdout(), "{USAGE}\n{HELP}"), false),
         Err(why) => {
-            complain(&format!("treesum: {why}\n{USAGE}"));
+            complain(&format!("{why}\n{USAGE}"));
             return ExitCode::from(2);
         }
     };
+    let mut printer = Printer::new();
     let runtime = Runtime::builder().blocking_threads(jobs).build();
-    match runtime.run(|| sum_tree(dir, jobs)) {
-        Ok(Ok(true)) => ExitCode::SUCCESS,
-        Ok(Ok(false)) => ExitCode::FAILURE,
-        Ok(Err(error)) => fail(&error),
-        Err(error) => fail(&error),
-    }
+    let printed = runtime.run(|| sum_tree(dir, jobs, &mut printer));
+    printer.bar.finish_and_clear();
+    let printed = printed.unwrap_or_else(|error| Err(io::Error::other(error.to_string())));
+    status(printed, printer.failed)
 }
 
-/// What the command line asks for: a directory and a number of workers, or, `None`, help.
-fn arguments(
-    mut given: impl Iterator<Item = OsString>,
-) -> Result<Option<(PathBuf, usize)>, String> {
-    let mut jobs = available_parallelism().map_or(1, NonZero::get);
+/// What the command line says: a directory and how many workers; `None` if it asks for help.
+fn arguments() -> Result<Option<(Vec<u8>, usize)>, String> {
+    let mut given = std::env::args_os().skip(1);
+    let mut jobs = available_parallelism().map_or(1, |it| it.get().min(1_024)).to_string();
     let mut dirs = Vec::new();
     while let Some(argument) = given.next() {
-        match argument.to_str() {
-            Some("--help") => return Ok(None),
-            Some("--jobs") => jobs = number(&given.next().ok_or("--jobs needs a number")?)?,
-            Some("--") => dirs.extend(given.by_ref()),
-            Some(it) if it.starts_with("--jobs=") => jobs = number(OsStr::new(&it[7..]))?,
-            _ if argument.as_bytes().starts_with(b"-") && argument.len() > 1 => {
-                return Err(format!("unknown option {argument:?}"));
-            }
+        match &*argument.to_string_lossy() {
+            "--" => dirs.extend(given.by_ref()),
+            "--help" => return Ok(None),
+            "--jobs" => jobs = given.next().unwrap_or_default().to_string_lossy().into(),
+            it if it.starts_with("--jobs=") => jobs = it["--jobs=".len()..].into(),
+            it if it.starts_with('-') && it != "-" => return Err(format!("unknown option {it:?}")),
             _ => dirs.push(argument),
         }
     }
+    let jobs = jobs.parse().ok().filter(|it| (1..=1_024).contains(it));
+    let jobs = jobs.ok_or("--jobs needs a number from 1 to 1024")?;
     match <[OsString; 1]>::try_from(dirs) {
-        Ok([dir]) => Ok(Some((dir.into(), jobs))),
-        Err(dirs) => Err(format!("one DIR is needed, {} were given", dirs.len())),
+        Ok([dir]) => Ok(Some((dir.into_vec(), jobs))),
+        Err(dirs) => Err(format!("one DIR is needed, not {}", dirs.len())),
     }
 }
 
-fn number(text: &OsStr) -> Result<usize, String> {
-    let jobs = text.to_str().and_then(|it| it.parse().ok());
-    jobs.filter(|it| (1..=1_024).contains(it))
-        .ok_or_else(|| format!("--jobs {text:?} is not a number from 1 to 1024"))
-}
-
-/// Walks, hashes and prints; true if everything could be read.
-fn sum_tree(dir: PathBuf, jobs: usize) -> io::Result<bool> {
-    let bar = progress_bar();
+/// Starts everybody, and prints.
+fn sum_tree(dir: Vec<u8>, jobs: usize, printer: &mut Printer) -> io::Result<()> {
     let (number, numbers) = channel();
     let (batch, batches) = channel();
     let (page, pages) = channel();
     scope(|s| {
-        if !bar.is_hidden() {
-            let dir = dir.clone();
-            s.spawn(|| count(dir, &bar));
+        if !printer.bar.is_hidden() {
+            // A second walk runs ahead, only to tell the bar how long it will be.
+            let (dir, bar) = (dir.clone(), printer.bar.clone());
+            s.spawn(move || {
+                walk(dir, |it| {
+                    bar.inc_length(it.files.len() as u64);
+                    Ok(())
+                })
+            });
         }
-        s.spawn(move || walk(dir, &numbers, &batch));
+        s.spawn(move || walk(dir, |it| Ok(batch.send((numbers.recv()?, it))?)));
         for _ in 0..jobs {
             let (batches, page) = (batches.clone(), page.clone());
             s.spawn(move || work(&batches, &page));
         }
-        drop((batches, page));
-        let printed = print(&number, &pages, &bar);
-        // Nobody is left after the last page; after a closed pipe they would all read on.
+        drop((batches, page)); // now the workers alone keep these open
+        let printed = print_in_order(&number, &pages, printer);
+        // All have ended with the last page. After a closed pipe nobody need finish a file.
         s.cancel();
         printed
     })
 }
 
-/// Walks `dir` a batch at a time.
-fn walk(
-    dir: PathBuf,
-    numbers: &Receiver<usize>,
-    batches: &Sender<(usize, Batch)>,
-) -> Result<(), Halt> {
+/// Does `each` with the batches of `dir`. The walk is lent to the other thread and comes back.
+fn walk(dir: Vec<u8>, mut each: impl FnMut(Batch) -> Result<(), Halt>) -> Result<(), Halt> {
     let mut walk = Walk::new(dir);
-    loop {
-        let (lent, batch) = blocking(move || {
-            let batch = walk.next();
-            (walk, batch)
-        })?;
-        let Some(batch) = batch else { return Ok(()) };
-        walk = lent;
-        batches.send((numbers.recv()?, batch))?;
+    while let Some((batch, rest)) = blocking(move || walk.next().map(|it| (it, walk)))? {
+        walk = rest;
+        each(batch)?;
     }
+    Ok(())
 }
 
-/// Makes pages of batches until there are none.
+/// Makes pages of batches for as long as there are any.
 fn work(batches: &Receiver<(usize, Batch)>, pages: &Sender<(usize, Page)>) -> Result<(), Halt> {
-    let mut buffer = vec![0; BUFFER_BYTES];
     for (number, batch) in batches {
-        let (lent, page) = blocking(move || {
-            let page = batch.hash(&mut buffer);
-            (buffer, page)
-        })?;
-        buffer = lent;
+        let page = blocking(|| Page::of(batch))?;
         pages.send((number, page))?;
     }
     Ok(())
 }
 
-/// Gives out numbers, and prints the pages that come back for them in their order.
-fn print(
+/// Gives out numbers, as many as fit in the window, and prints the pages that come back for them.
+fn print_in_order(
     numbers: &Sender<usize>,
     pages: &Receiver<(usize, Page)>,
-    bar: &ProgressBar,
-) -> io::Result<bool> {
+    printer: &mut Printer,
+) -> io::Result<()> {
     let mut window: VecDeque<Option<Page>> = VecDeque::new();
     let mut first = 0;
-    let mut all_well = true;
     let mut walking = true;
     loop {
         select! {
             send(numbers, first + window.len()) -> sent if walking && window.len() < WINDOW => {
                 walking = sent.is_ok();
-                if walking { window.push_back(None) }
+                window.extend(sent.map(|()| None));
             }
-            recv(pages) -> page => {
-                let Ok((number, page)) = page else { break };
-                window[number - first] = Some(page);
+            recv(pages) -> page => match page {
+                Ok((number, page)) => window[number - first] = Some(page),
+                Err(_) => return printer.finish(),
             }
         }
         while let Some(page) = window.front_mut().and_then(Option::take) {
             window.pop_front();
             first += 1;
-            all_well &= page.complaints.is_empty();
-            page.print(bar)?
+            printer.print(page)?;
         }
     }
-    Ok(all_well)
 }
 
-/// Tells the bar how many files there will be.
-fn count(dir: PathBuf, bar: &ProgressBar) -> Result<(), Halt> {
-    let mut walk = Walk::new(dir);
-    loop {
-        let (lent, batch) = blocking(move || {
-            let batch = walk.next();
-            (walk, batch)
-        })?;
-        let Some(batch) = batch else { return Ok(()) };
-        walk = lent;
-        bar.inc_length(batch.paths.len() as u64);
-    }
-}
-
-fn progress_bar() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} files, {eta} to go");
-    bar.set_style(style.expect("the template is well formed"));
-    bar
-}
-
-/// Some files that follow each other in the output.
+/// Files that follow each other in the output, and what went wrong on the way to them.
 #[derive(Default)]
 struct Batch {
-    paths: Vec<Vec<u8>>,
+    files: Vec<Vec<u8>>,
     bytes: u64,
     complaints: Vec<String>,
 }
 
-/// What came of a batch.
+impl Batch {
+    /// Takes a file in; one that cannot be read weighs nothing.
+    fn add(&mut self, file: Vec<u8>) {
+        self.bytes += fs::symlink_metadata(OsStr::from_bytes(&file)).map_or(0, |it| it.len());
+        self.files.push(file);
+    }
+}
+
+/// A tree, in the byte order of whole paths. Each directory's names are sorted as they stand in
+/// paths, a subdirectory's with its slash: `a-`, `a/`, `a0`.
+struct Walk {
+    /// Where to begin, until it has begun.
+    start: Option<Vec<u8>>,
+    /// The directories it is in, outermost first.
+    listings: Vec<Listing>,
+}
+
+/// What is still to come of one directory.
+struct Listing {
+    /// Its path, with the slash that a name goes behind.
+    dir: Vec<u8>,
+    names: std::vec::IntoIter<Vec<u8>>,
+    /// The last of `names`, if there are more behind it that did not fit.
+    last: Option<Vec<u8>>,
+}
+
+impl Iterator for Walk {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        let mut batch = Batch::default();
+        while batch.files.len() + batch.complaints.len() < BATCH_FILES
+            && batch.bytes < BATCH_BYTES
+            && self.step(&mut batch)
+        {}
+        let is_empty = batch.files.is_empty() && batch.complaints.is_empty();
+        (!is_empty).then_some(batch)
+    }
+}
+
+impl Walk {
+    fn new(dir: Vec<u8>) -> Walk {
+        Walk { start: Some(dir), listings: Vec::new() }
+    }
+
+    /// Adds at most one file; false at the end of the tree.
+    fn step(&mut self, batch: &mut Batch) -> bool {
+        if let Some(dir) = self.start.take() {
+            self.begin(dir, batch);
+        } else if let Some(listing) = self.listings.last_mut() {
+            if let Some(name) = listing.names.next() {
+                let path = [&*listing.dir, &*name].concat();
+                if path.ends_with(b"/") { self.enter(path, b"", batch) } else { batch.add(path) }
+            } else if let Some(Listing { dir, last: Some(last), .. }) = self.listings.pop() {
+                self.enter(dir, &last, batch);
+            }
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn begin(&mut self, mut dir: Vec<u8>, batch: &mut Batch) {
+        match fs::symlink_metadata(OsStr::from_bytes(&dir)) {
+            Ok(it) if it.is_dir() => {
+                if !dir.ends_with(b"/") {
+                    dir.push(b'/');
+                }
+                self.enter(dir, b"", batch);
+            }
+            Ok(it) if it.is_file() => batch.add(dir),
+            Ok(_) => {}
+            Err(error) => batch.complaints.push(about(&dir, &error)),
+        }
+    }
+
+    /// Lists the names of `dir` behind `after`.
+    fn enter(&mut self, dir: Vec<u8>, after: &[u8], batch: &mut Batch) {
+        let entries = match fs::read_dir(OsStr::from_bytes(&dir)) {
+            Ok(entries) => entries,
+            Err(error) => return batch.complaints.push(about(&dir, &error)),
+        };
+        let mut names = Vec::new();
+        let mut all_fit = true;
+        for name in entries.map(|it| it.and_then(name_to_walk)) {
+            match name {
+                Ok(Some(name)) if *name > *after => names.push(name),
+                Ok(_) => {}
+                Err(error) => batch.complaints.push(about(&dir, &error)),
+            }
+            if names.len() == 2 * NAMES {
+                names.select_nth_unstable(NAMES);
+                names.truncate(NAMES);
+                all_fit = false;
+            }
+        }
+        names.sort_unstable();
+        names.truncate(if all_fit { 2 * NAMES } else { NAMES });
+        let last = names.last().filter(|_| !all_fit).cloned();
+        self.listings.push(Listing { dir, names: names.into_iter(), last });
+    }
+}
+
+/// An entry's name, with a slash if it is a directory; `None` if it is neither that nor a file.
+fn name_to_walk(entry: DirEntry) -> io::Result<Option<Vec<u8>>> {
+    let kind = entry.file_type()?;
+    let mut name = entry.file_name().into_vec();
+    if kind.is_dir() {
+        name.push(b'/');
+    }
+    Ok((kind.is_dir() || kind.is_file()).then_some(name))
+}
+
+/// What came of a batch, ready to be printed.
 #[derive(Default)]
 struct Page {
     lines: Vec<u8>,
-    files: u64,
+    files: usize,
     complaints: Vec<String>,
 }
 
-impl Batch {
-    fn hash(self, buffer: &mut [u8]) -> Page {
-        let mut page = Page::default();
-        page.complaints = self.complaints;
-        page.files = self.paths.len() as u64;
-        for path in &self.paths {
-            match sum(path, buffer) {
-                Ok(sum) => page.add_line(&sum, path),
-                Err(e) => {
-                    page.complaints.push(format!("treesum: {:?}: {e}", OsStr::from_bytes(path)))
-                }
+impl Page {
+    /// Reads and hashes the files of `batch`.
+    fn of(batch: Batch) -> Page {
+        let Batch { files, complaints, .. } = batch;
+        let mut page = Page { lines: Vec::new(), files: files.len(), complaints };
+        for file in &files {
+            match sum(file) {
+                Ok(sum) => page.add_line(&sum, file),
+                Err(error) => page.complaints.push(about(file, &error)),
             }
         }
         page
     }
-}
 
-fn sum(path: &[u8], buffer: &mut [u8]) -> io::Result<[u8; 32]> {
-    let mut file = File::open(OsStr::from_bytes(path))?;
-    let mut hash = Sha256::new();
-    loop {
-        match file.read(buffer) {
-            Ok(0) => return Ok(hash.finalize().into()),
-            Ok(n) => hash.update(&buffer[..n]),
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-}
-
-impl Page {
-    fn add_line(&mut self, sum: &[u8], path: &[u8]) {
-        if path.iter().any(|it| b"\\\n\r".contains(it)) {
-            self.lines.push(b'\\');
-        }
-        for byte in sum {
-            self.lines.extend([byte >> 4, byte & 15].map(|it| b"0123456789abcdef"[it as usize]));
-        }
+    /// Adds a line as sha256sum writes it: one that begins with a backslash has escapes in its name.
+    fn add_line(&mut self, sum: &[u8], name: &[u8]) {
+        let odd = |it: &u8| matches!(it, b'\\' | b'\n' | b'\r');
+        self.lines.extend(name.iter().any(odd).then_some(b'\\'));
+        let digits = sum.iter().flat_map(|it| [it >> 4, it & 15]);
+        self.lines.extend(digits.map(|it| b"0123456789abcdef"[usize::from(it)]));
         self.lines.extend(b"  ");
-        for byte in path {
+        for byte in name {
             match byte {
                 b'\\' => self.lines.extend(b"\\\\"),
                 b'\n' => self.lines.extend(b"\\n"),
                 b'\r' => self.lines.extend(b"\\r"),
-                _ => self.lines.push(*byte),
+                other => self.lines.push(*other),
             }
         }
         self.lines.push(b'\n');
     }
-
-    fn print(&self, bar: &ProgressBar) -> io::Result<()> {
-        for c in &self.complaints {
-            complain(c)
-        }
-        bar.inc(self.files);
-        let mut out = io::stdout();
-        out.write_all(&self.lines)?;
-        out.flush()
-    }
 }
 
-struct Walk {
-    stack: Vec<Listing>,
-}
-struct Listing {
-    dir: Vec<u8>,
-    names: vec::IntoIter<Vec<u8>>,
-    last: Option<Vec<u8>>,
+fn sum(file: &[u8]) -> io::Result<[u8; 32]> {
+    let file = File::open(OsStr::from_bytes(file))?;
+    let mut sum = Sha256::new();
+    io::copy(&mut BufReader::with_capacity(BUFFER_BYTES, file), &mut sum)?;
+    Ok(sum.finalize().into())
 }
 
-impl Walk {
-    fn new(dir: PathBuf) -> Walk {
-        let mut dir = dir.into_os_string().into_vec();
-        if !dir.ends_with(b"/") {
-            dir.push(b'/')
-        }
-        Walk { stack: vec![Listing { dir: Vec::new(), names: vec![dir].into_iter(), last: None }] }
+/// Where pages go: lines to stdout, complaints to stderr, and a bar there if it is a terminal.
+struct Printer {
+    bar: ProgressBar,
+    /// Whether stdout is a terminal too, so that the bar has to make room.
+    beside_bar: bool,
+    is_empty: bool,
+    failed: bool,
+}
+
+impl Printer {
+    fn new() -> Printer {
+        let bar = ProgressBar::new(0); // draws on stderr, and only if that is a terminal
+        let style = ProgressStyle::with_template("{bar:40} {pos} of {len} files, {eta} to go");
+        bar.set_style(style.expect("the template is well formed"));
+        Printer { bar, beside_bar: io::stdout().is_terminal(), is_empty: true, failed: false }
     }
-    fn next(&mut self) -> Option<Batch> {
-        let mut batch = Batch::default();
-        while batch.paths.len() < BATCH_FILES && batch.bytes < BATCH_BYTES && self.step(&mut batch)
-        {
+
+    /// Prints a page, here and not through `blocking`: as long as the reader is not ready for it
+    /// there is no point in doing anything else.
+    fn print(&mut self, page: Page) -> io::Result<()> {
+        if !page.complaints.is_empty() {
+            self.failed = true;
+            self.bar.suspend(|| page.complaints.iter().for_each(|it| complain(it)));
         }
-        if batch.paths.is_empty() { None } else { Some(batch) }
+        self.is_empty &= page.files == 0;
+        self.bar.inc(page.files as u64);
+        let write = || io::stdout().write_all(&page.lines);
+        if self.beside_bar { self.bar.suspend(write) } else { write() }
     }
-    fn step(&mut self, batch: &mut Batch) -> bool {
-        let Some(top) = self.stack.last_mut() else { return false };
-        let Some(name) = top.names.next() else {
-            let top = self.stack.pop().unwrap();
-            if let Some(last) = top.last {
-                self.enter(top.dir, &last, batch)
-            }
-            return true;
-        };
-        let path = [&*top.dir, &*name].concat();
-        if path.ends_with(b"/") {
-            self.enter(path, b"", batch)
-        } else {
-            if std::env::var_os("NOSTAT").is_none() {
-                batch.bytes +=
-                    fs::symlink_metadata(OsStr::from_bytes(&path)).map_or(0, |it| it.len());
-            }
-            batch.paths.push(path);
+
+    /// Prints what comes after the last page: of no file at all, what xargs and sha256sum make.
+    fn finish(&mut self) -> io::Result<()> {
+        let mut page = Page::default();
+        if self.is_empty {
+            page.add_line(&Sha256::digest(b""), b"-");
         }
-        true
-    }
-    fn enter(&mut self, dir: Vec<u8>, after: &[u8], batch: &mut Batch) {
-        let mut names = Vec::new();
-        let mut more = false;
-        let Ok(entries) = fs::read_dir(OsStr::from_bytes(&dir)) else {
-            batch.complaints.push("x".into());
-            return;
-        };
-        for entry in entries {
-            let entry = entry.unwrap();
-            let kind = entry.file_type().unwrap();
-            let mut name = entry.file_name().into_vec();
-            if kind.is_dir() {
-                name.push(b'/')
-            } else if !kind.is_file() {
-                continue;
-            }
-            if *name <= *after {
-                continue;
-            }
-            names.push(name);
-            if names.len() == 2 * NAMES {
-                names.select_nth_unstable(NAMES);
-                names.truncate(NAMES);
-                more = true;
-            }
-        }
-        names.sort_unstable();
-        if names.len() > NAMES && more {
-            names.truncate(NAMES)
-        }
-        let last = if more { names.last().cloned() } else { None };
-        self.stack.push(Listing { dir, names: names.into_iter(), last })
+        self.print(page)
     }
 }
-fn say(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+
+/// The exit status, with a word about why nothing more could be printed.
+fn status(printed: io::Result<()>, failed: bool) -> ExitCode {
+    match printed {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => complain(&error.to_string()),
+        Ok(()) | Err(_) if !failed => return ExitCode::SUCCESS,
+        Ok(()) | Err(_) => {}
     }
-}
-fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
-}
-fn fail(error: &dyn std::error::Error) -> ExitCode {
-    complain(&format!("treesum: {error}"));
     ExitCode::FAILURE
+}
+
+/// A line about a path, on one line whatever the path is.
+fn about(path: &[u8], error: &io::Error) -> String {
+    format!("{:?}: {error}", OsStr::from_bytes(path))
+}
+
+fn complain(text: &str) {
+    // If stderr is gone there is nobody to tell.
+    drop(writeln!(io::stderr(), "treesum: {text}"));
 }

@@ -28,7 +28,8 @@
 //!
 //! - [Coming from Stackless, greenlet, gevent or Go](guide::from_stackless)
 //! - [What a tasklet must not do](guide::must_not), and what happens if it does
-//! - [Who runs next](mod@channel#who-runs-next), [selecting](mod@select), [operations as values](Operation)
+//! - [Who runs next](mod@channel#who-runs-next), [selecting](mod@select), [operations as
+//!   values](Operation)
 //! - [Embedding](Runtime): a runtime driven by a loop of the caller's
 //!
 //! # Gate

@@ -108,6 +108,9 @@ pub fn scope_within<'env, R>(
     time::within(delay, || scope(f))
 }
 
+/// The two ends of the channel that tells of the shutdown.
+type Stop = (Option<Sender<Never>>, Receiver<Never>);
+
 /// The children of a scope, and who waits for them.
 struct Children {
     parent: Rc<Task>,
@@ -118,7 +121,7 @@ struct Children {
     /// The deadlines that were in force when the scope was opened.
     region: Option<Rc<Region>>,
     /// Dropping the sender tells who listens that the scope shuts down.
-    stop: RefCell<Option<(Option<Sender<Never>>, Receiver<Never>)>>,
+    stop: RefCell<Option<Stop>>,
 }
 
 impl Children {

@@ -1,8 +1,8 @@
 //! Selecting: exactly one of several operations happens.
 //!
 //! Always: the losers have no effect on anybody; among several that can happen the choice is
-//! fair, by the run's chooser. [`select!`](crate::select!) is for arms written down,
-//! [`select()`] for operations in a slice, [`Select`] for channels known at run time and used again.
+//! fair, by the run's chooser. [`select!`](crate::select!) is for arms written down, [`select()`]
+//! for operations in a slice, [`Select`] for channels known at run time and used again.
 
 mod reused;
 
@@ -168,7 +168,8 @@ macro_rules! __select {
     };
 
     (@make $biased:tt [$({
-        $operation:ident $end:ident $output:ident $kind:ident $what:tt $pattern:tt $guard:tt $body:tt
+        $operation:ident $end:ident $output:ident $kind:ident $what:tt $pattern:tt $guard:tt
+            $body:tt
     })*] [$(($patience:expr) ($default:expr))?]) => {{
         #[allow(unused_imports)]
         use $crate::Operation as _;

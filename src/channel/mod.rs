@@ -1,10 +1,10 @@
 //! Rendezvous channels: a send and a receive complete together, or not at all.
 //!
 //! Always: a value moves once, waiters are served first come first served, and an end is closed
-//! exactly when its last handle is dropped. Layout: `spot`, `line` and `queue` (who waits), `core` (how two meet),
-//! `ends` ([`Sender`] and [`Receiver`]), `arms` (the operations that select and combinators use),
-//! `held` (receiving with the sender kept waiting, and reserving), `facts` (what reports read), `standing` (the arms of a reused
-//! select).
+//! exactly when its last handle is dropped. Layout: `spot`, `line` and `queue` (who waits), `core`
+//! (how two meet), `ends` ([`Sender`] and [`Receiver`]), `iter`, `arms` (the operations that select
+//! and combinators use), `held` (receiving with the sender kept waiting, and reserving), `facts`
+//! (what reports read), `standing` (the arms of a reused select).
 //!
 //! # Who runs next
 //!

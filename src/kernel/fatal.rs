@@ -7,8 +7,10 @@ use std::io::{Write, stderr};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
-/// Writes who the running tasklet is, without allocating.
-pub(crate) static DESCRIBE_RUNNING: OnceLock<fn(&mut dyn FnMut(&[u8]))> = OnceLock::new();
+/// Writes who the running tasklet is to where it is told, without allocating.
+type Describe = fn(&mut dyn FnMut(&[u8]));
+
+pub(crate) static DESCRIBE_RUNNING: OnceLock<Describe> = OnceLock::new();
 
 /// Names the tasklet whose stack of `bytes` bytes overflowed and aborts.
 pub(super) fn stack_overflow(bytes: usize) -> ! {

@@ -21,7 +21,7 @@ thread_local! {
     /// The stamp of the tasklet that runs on this OS thread, for a quick look.
     static STAMP: Cell<u64> = const { Cell::new(u64::MAX) };
     /// The tasklet that runs on this OS thread.
-    static RUNNING: Slot<Task> = const { Slot::EMPTY };
+    static RUNNING: Slot<Task> = const { Slot::new() };
 }
 
 /// What a tasklet that ignores its cancellation is unwound with.

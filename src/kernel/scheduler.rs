@@ -29,7 +29,7 @@ const ATTEND_EVERY: u64 = 128;
 
 thread_local! {
     /// The scheduler that is active on this OS thread.
-    static ACTIVE: Slot<Scheduler> = const { Slot::EMPTY };
+    static ACTIVE: Slot<Scheduler> = const { Slot::new() };
 }
 
 /// How far to go.

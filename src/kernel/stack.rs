@@ -44,7 +44,7 @@ pub(crate) enum Turn {
     Foreign,
 }
 
-/// A stack and what is needed to enter it.
+/// A stack, and what is needed to enter it.
 pub(crate) struct Stack {
     inner: NonNull<Inner>,
 }
@@ -71,9 +71,7 @@ thread_local! {
 }
 
 impl Stack {
-    /// Maps a stack with at least `bytes` usable bytes.
-    ///
-    /// Returns a text that says what ran out, if the OS refuses.
+    /// Maps a stack with at least `bytes` usable bytes. The error says what ran out.
     pub(crate) fn new(bytes: usize, threads: bool) -> Result<Stack, String> {
         let inner = if threads {
             let engine = Engine::Thread(Baton::new(bytes));
@@ -259,7 +257,9 @@ pub(crate) fn is_own() -> bool {
 pub(crate) struct Slot<T>(Cell<*const T>);
 
 impl<T> Slot<T> {
-    pub(crate) const EMPTY: Slot<T> = Slot(Cell::new(ptr::null()));
+    pub(crate) const fn new() -> Slot<T> {
+        Slot(Cell::new(ptr::null()))
+    }
 
     /// Runs `f` while the slot holds `value`; then it holds what it held before.
     #[inline]
@@ -431,7 +431,6 @@ impl Guard {
     }
 }
 
-/// Bytes of a memory page.
 pub(crate) fn page_bytes() -> usize {
     static PAGE: OnceLock<usize> = OnceLock::new();
     // SAFETY: `sysconf` has no preconditions.

@@ -121,8 +121,8 @@ impl TaskletRef {
 
     /// Makes its present or next blocking operation return [`Halt::Injected`], once.
     ///
-    /// The tasklet finds `error` in [`take_injected`](crate::take_injected). A later injection replaces one that has
-    /// not been taken.
+    /// The tasklet finds `error` in [`take_injected`](crate::take_injected). A later injection
+    /// replaces one that has not been taken.
     ///
     /// ```
     /// use tasklets::{Halt, pause, run, spawn, take_injected, yield_now};
@@ -143,7 +143,7 @@ impl TaskletRef {
     }
 
     /// Takes it out of the ready queue until it is [inserted](Self::insert); for the caller itself
-    /// see [`pause`](crate::pause)(crate::pause). True if it was ready.
+    /// see [`pause`](crate::pause). True if it was ready.
     #[doc(alias = "remove")]
     pub fn pause(&self) -> bool {
         let ready = self.state() == State::Ready && self.task.home.ready.remove(&self.task);

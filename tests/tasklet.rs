@@ -1,0 +1,93 @@
+//! Tasklets: their states, being joined, paused, run now, injected into.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::time::Instant;
+use tasklets::{JoinError, Runtime, State, channel, run, spawn, yield_now};
+
+#[test]
+fn a_join_that_gives_way_first_sees_an_end_that_comes_meanwhile() {
+    for (budget, before) in (1..4).flat_map(|budget| (0..8).map(move |before| (budget, before))) {
+        let ended = Runtime::builder().budget(budget).build().run(|| {
+            let (tx, _rx) = channel::<u8>();
+            let child = spawn(|| 1);
+            (0..before).for_each(|_| assert!(tx.try_send(0).is_ok()));
+            child.join().unwrap()
+        });
+        let ended = ended.unwrap_or_else(|error| panic!("budget {budget}, {before}: {error}"));
+        assert_eq!(ended, 1);
+    }
+}
+
+#[test]
+fn a_paused_tasklet_is_inserted_at_the_end() {
+    let order = run(|| {
+        let order = Rc::new(RefCell::new(Vec::new()));
+        let note = |name| {
+            let order = order.clone();
+            spawn(move || order.borrow_mut().push(name))
+        };
+        let (first, second) = (note("first"), note("second"));
+        assert!(first.pause());
+        assert!(first.insert());
+        first.join().unwrap();
+        second.join().unwrap();
+        order.take()
+    });
+    assert_eq!(order, ["second", "first"]);
+}
+
+#[test]
+fn a_result_that_the_run_has_reported_is_an_error_to_who_joins_later() {
+    let runtime = Runtime::builder().build();
+    let child = runtime.spawn(|| resume_unwind(Box::new("on purpose"))).unwrap();
+    assert!(runtime.run(yield_now).is_err());
+    let joined = catch_unwind(AssertUnwindSafe(|| child.join().map(|never: ()| never)));
+    assert!(matches!(joined, Ok(Err(_))), "join panicked");
+}
+
+#[test]
+fn joining_many_panicked_tasklets_costs_the_same_for_each() {
+    let seconds = |count: usize| {
+        let start = Instant::now();
+        run(|| {
+            for _ in 0..count {
+                let child = spawn(|| resume_unwind(Box::new(())));
+                let ended: Result<(), JoinError> = child.join();
+                assert!(ended.is_err());
+            }
+        });
+        start.elapsed().as_secs_f64()
+    };
+    let (few, many) = (seconds(500), seconds(8_000));
+    assert!(many < 16.0 * 4.0 * few, "500 took {few} s, 8000 took {many} s");
+}
+
+#[test]
+fn a_sender_held_by_its_receiver_is_waiting() {
+    run(|| {
+        let (tx, rx) = channel();
+        let sender = spawn(move || tx.send(1));
+        yield_now(); // it waits before the receiver comes
+        let held = rx.recv_held().unwrap();
+        assert_eq!(sender.state(), State::Waiting);
+        assert!(!sender.pause(), "only a ready tasklet can be taken out of the ready queue");
+        drop(held);
+        sender.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_receiver_that_a_permit_was_granted_for_is_waiting() {
+    use tasklets::Operation;
+    run(|| {
+        let (tx, rx) = channel::<u8>();
+        let receiver = spawn(move || rx.recv());
+        yield_now();
+        let permit = tx.reserving().wait().unwrap();
+        assert_eq!(receiver.state(), State::Waiting);
+        permit.send(3).unwrap();
+        assert_eq!(receiver.join().unwrap(), Ok(3));
+    });
+}
