@@ -215,16 +215,13 @@ pub struct Or<L, R> {
 
 impl<L: Arm, R: Arm> Arm for Or<L, R> {
     fn attempt(&mut self, at: &'static Location<'static>) -> bool {
+        // If the one that looks ready cannot happen after all, others have run: ask again later.
         let right_first = match (self.left.ready(), self.right.ready()) {
             (true, true) => choose(2) == 1,
             (_, right) => right,
         };
-        self.right_won = right_first && self.right.attempt(at);
-        if self.right_won || self.left.attempt(at) {
-            return true;
-        }
-        self.right_won = !right_first && self.right.attempt(at);
-        self.right_won
+        self.right_won = right_first;
+        if right_first { self.right.attempt(at) } else { self.left.attempt(at) }
     }
     fn ready(&self) -> bool {
         self.left.ready() || self.right.ready()

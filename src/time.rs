@@ -351,6 +351,7 @@ impl Region {
         let outer = self.parent.clone();
         if !outer.as_ref().is_some_and(|it| it.has_expired()) {
             task.clear(flag::TIMED_OUT);
+            running::refuel_running(task);
         }
         let outer = outer.map(|it| it as Rc<dyn std::any::Any>);
         drop(task.extra().region.replace(outer));

@@ -37,15 +37,12 @@ impl<'a, T> Receiving<'a, T> {
 impl<T> Arm for Receiving<'_, T> {
     fn attempt(&mut self, at: &'static Location<'static>) -> bool {
         self.from.core.trace(Direction::Receive);
-        loop {
-            self.outcome = match self.from.core.take(at) {
-                Taken::Value(value) => Some(Ok(value)),
-                Taken::Closed => Some(Err(Halt::Closed)),
-                Taken::Again => continue,
-                Taken::Nobody => None,
-            };
-            return self.outcome.is_some();
-        }
+        self.outcome = match self.from.core.take(at) {
+            Taken::Value(value) => Some(Ok(value)),
+            Taken::Closed => Some(Err(Halt::Closed)),
+            Taken::Again | Taken::Nobody => None,
+        };
+        self.outcome.is_some()
     }
 
     fn ready(&self) -> bool {
@@ -123,7 +120,7 @@ impl<'a, T> Sending<'a, T> {
 impl<T> Arm for Sending<'_, T> {
     fn attempt(&mut self, at: &'static Location<'static>) -> bool {
         self.core().trace(Direction::Send);
-        let Some(value) = self.value.take() else { return false };
+        let value = self.value.take().expect("a send that has happened is waited for again");
         match self.core().give(value) {
             Given::Done => self.outcome = Some(Ok(())),
             Given::Held(receiver) => {

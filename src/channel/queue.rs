@@ -7,7 +7,7 @@
 //! Offer: `Open -> Taken` by a partner, `Open -> Withdrawn` by its own tasklet.
 
 use super::line::Line;
-use crate::kernel::task::Task;
+use crate::kernel::task::{Task, flag};
 use crate::kernel::wait::{self, Wait};
 use smallvec::SmallVec;
 use std::rc::Rc;
@@ -55,10 +55,13 @@ impl Partner {
     pub(super) fn release(self, at_once: bool) {
         if self.wait.is_held() {
             wait::unhold(&self.wait.task, at_once);
-        } else if at_once {
-            self.wait.settle_first(0);
         } else {
-            self.wait.settle(0);
+            self.wait.task.clear(flag::COMMITTED);
+            if at_once {
+                self.wait.settle_first(0);
+            } else {
+                self.wait.settle(0);
+            }
         }
     }
 
@@ -68,6 +71,7 @@ impl Partner {
             wait::overrule(&self.wait.task, wait::RETRY);
             wait::unhold(&self.wait.task, false);
         } else {
+            self.wait.task.clear(flag::COMMITTED);
             self.wait.settle(wait::RETRY);
         }
     }

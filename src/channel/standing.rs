@@ -32,6 +32,8 @@ pub enum Grant {
 pub trait SelectEnd {
     /// Does it, if a partner waits.
     fn attempt(&self, at: &'static Location<'static>) -> Option<Grant>;
+    /// Whether a partner waits, though it may not be possible to meet it now.
+    fn ready(&self) -> bool;
     /// Offers it; an arm that stands in its channel anyhow need not.
     fn publish(&self, wait: &Wait, branch: u32);
     /// Takes the offer back.
@@ -49,14 +51,15 @@ pub trait SelectEnd {
 impl<T> SelectEnd for Receiver<T> {
     fn attempt(&self, at: &'static Location<'static>) -> Option<Grant> {
         self.core.trace(Direction::Receive);
-        loop {
-            match self.core.take(at) {
-                Taken::Value(value) => return Some(self.core.grant(value)),
-                Taken::Closed => return Some(Grant::Closed),
-                Taken::Again => {}
-                Taken::Nobody => return None,
-            }
+        match self.core.take(at) {
+            Taken::Value(value) => Some(self.core.grant(value)),
+            Taken::Closed => Some(Grant::Closed),
+            Taken::Again | Taken::Nobody => None,
         }
+    }
+
+    fn ready(&self) -> bool {
+        self.core.can_take()
     }
 
     fn publish(&self, _: &Wait, _: u32) {}
@@ -110,6 +113,10 @@ impl<T> SelectEnd for Sender<T> {
             None if self.core.no_receiver.get() => Some(Grant::Closed),
             None => None,
         }
+    }
+
+    fn ready(&self) -> bool {
+        self.core.can_give()
     }
 
     fn publish(&self, wait: &Wait, branch: u32) {

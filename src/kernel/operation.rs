@@ -185,13 +185,17 @@ fn attempt_any(
     at: &'static Location<'static>,
 ) -> Option<usize> {
     if biased || arms.len() < 2 {
-        return arms.iter_mut().position(|it| it.ready() && it.attempt(at));
+        return attempt_in_order(arms, at);
     }
     // Any arm that a draw from all of them hits is a fair choice among the ready ones.
+    let parked_at = running::parked_at();
     for _ in 0..PROBES {
         let index = choose(arms.len());
         if arms[index].ready() && arms[index].attempt(at) {
             return Some(index);
+        }
+        if running::parked_at() != parked_at {
+            return None; // others ran: what was seen before is no longer true
         }
     }
     let mut ready: SmallVec<[u16; 32]> = SmallVec::new();
@@ -204,6 +208,22 @@ fn attempt_any(
         let index = usize::from(ready.swap_remove(choose(ready.len())));
         if arms[index].attempt(at) {
             return Some(index);
+        }
+        if running::parked_at() != parked_at {
+            break;
+        }
+    }
+    None
+}
+
+fn attempt_in_order(arms: &mut [&mut dyn Arm], at: &'static Location<'static>) -> Option<usize> {
+    let parked_at = running::parked_at();
+    for (index, arm) in arms.iter_mut().enumerate() {
+        if arm.ready() && arm.attempt(at) {
+            return Some(index);
+        }
+        if running::parked_at() != parked_at {
+            break;
         }
     }
     None

@@ -83,6 +83,13 @@ pub(crate) fn refuel(task: &Task) {
     STAMP.set(task.stamp);
 }
 
+/// [`refuel`], if `task` runs: what made it look closer is over.
+pub(crate) fn refuel_running(task: &Rc<Task>) {
+    if FUEL.get() == 0 && current().is_some_and(|it| Rc::ptr_eq(&it, task)) {
+        refuel(task);
+    }
+}
+
 /// Called when something about the running tasklet changed that its next operation must see.
 pub(crate) fn look_closer(task: &Rc<Task>) {
     if task.has(flag::INTERRUPTED) && current().is_some_and(|it| Rc::ptr_eq(&it, task)) {
@@ -140,14 +147,16 @@ impl Task {
 
 /// Lets an operation fail with `why`; unwinds the tasklet if it does not listen.
 pub(crate) fn fail(task: &Rc<Task>, why: Halt) -> Halt {
+    let spent = task.spend();
     match why {
         Halt::Injected => task.clear(flag::INJECTED),
         Halt::Cancelled => count_ignored(task),
         Halt::TimedOut | Halt::Closed | Halt::CannotWait => {}
     }
-    if task.spend() {
+    if spent {
         give_way(task);
     }
+    refuel(task);
     why
 }
 

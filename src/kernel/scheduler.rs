@@ -332,6 +332,7 @@ impl Scheduler {
 
     #[cold]
     fn resume_traced(&self, task: &Rc<Task>, stack: &Stack) -> Turn {
+        task.extra().spent.set(0);
         self.tell_switch(None, Some(task));
         let turn = running::during(Some(task), || stack.resume());
         self.tell_switch(Some(task), None);
@@ -436,31 +437,27 @@ impl Scheduler {
             sleep: true,
             until_failed: false,
         };
-        let mut force = false;
+        let mut stuck = 0;
         loop {
             let tasks = self.tasks();
             if tasks.is_empty() {
                 break;
             }
             for task in &tasks {
-                if force {
+                if stuck > 0 {
                     task.set(flag::SHIELD_BROKEN);
-                    if task.has(flag::COMMITTED) {
-                        // The partner leaked what it owed: nobody else can end this wait.
-                        if task.is_waiting() {
-                            wait::settle_now(task, wait::RETRY);
-                        } else {
-                            wait::overrule(task, wait::RETRY);
-                            wait::unhold(task, false);
-                        }
-                    }
+                }
+                if stuck > 1 && task.has(flag::COMMITTED) {
+                    // The partner leaked what it owed: nobody else can end this wait.
+                    wait::settle_now(task, wait::RETRY);
+                    wait::unhold(task, false);
                 }
                 wake_paused(task);
                 wait::interrupt(task, Halt::Cancelled);
             }
             drop(tasks);
-            // The second time stronger: nothing else can end those who are left.
-            force = self.drive(&all) == Ran::Stuck;
+            // Each time stronger: nothing else can end those who are left.
+            stuck += u32::from(self.drive(&all) == Ran::Stuck);
         }
         let timers = self.timers.borrow_mut().take_all();
         drop(timers);

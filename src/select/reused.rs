@@ -190,28 +190,28 @@ impl<'a> Select<'a> {
         Ok(Some(Chosen { index, end, grant, used: false, select: std::marker::PhantomData }))
     }
 
-    /// Tries the hot arms and those that send, one drawn by lot after the other.
+    /// Tries the hot arms and those that send, one drawn by lot after the other, until others run.
     fn attempt(&self, at: &'static Location<'static>) -> Option<(usize, Grant)> {
-        let mut sends: SmallVec<[usize; 8]> = SmallVec::from_slice(&self.sends);
-        loop {
-            let hot = self.shared.hot.borrow().len();
-            if hot + sends.len() == 0 {
-                return None;
-            }
-            let lot = choose(hot + sends.len());
-            if lot >= hot {
-                let index = sends.swap_remove(lot - hot);
-                if let Some(grant) = self.arms[index].and_then(|it| it.attempt(at)) {
-                    return Some((index, grant));
-                }
-                continue;
-            }
-            let index = self.shared.hot.borrow()[lot] as usize;
-            if let Some(grant) = self.arms[index].and_then(|it| it.attempt(at)) {
+        let mut candidates: SmallVec<[u32; 64]> = SmallVec::new();
+        candidates.extend_from_slice(&self.shared.hot.borrow());
+        if !self.sends.is_empty() {
+            candidates.extend(self.sends.iter().map(|it| *it as u32));
+        }
+        let parked_at = if candidates.is_empty() { 0 } else { running::parked_at() };
+        while !candidates.is_empty() {
+            let index = candidates.swap_remove(choose(candidates.len())) as usize;
+            let Some(arm) = self.arms[index] else { continue };
+            if let Some(grant) = arm.attempt(at) {
                 return Some((index, grant));
             }
-            self.cool(index);
+            if running::parked_at() != parked_at {
+                break;
+            }
+            if !arm.ready() {
+                self.cool(index);
+            }
         }
+        None
     }
 
     /// Takes an arm out of the hot ones; the attempt may have moved it.
