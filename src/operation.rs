@@ -5,6 +5,7 @@
 
 use crate::error::Halt;
 use crate::kernel::operation::{Arm, Patience, choose, perform};
+use crate::kernel::running;
 use crate::kernel::wait::Wait;
 use std::panic::Location;
 
@@ -215,13 +216,22 @@ pub struct Or<L, R> {
 
 impl<L: Arm, R: Arm> Arm for Or<L, R> {
     fn attempt(&mut self, at: &'static Location<'static>) -> bool {
-        // If the one that looks ready cannot happen after all, others have run: ask again later.
+        let parked_at = running::parked_at();
         let right_first = match (self.left.ready(), self.right.ready()) {
             (true, true) => choose(2) == 1,
             (_, right) => right,
         };
-        self.right_won = right_first;
-        if right_first { self.right.attempt(at) } else { self.left.attempt(at) }
+        for right in [right_first, !right_first] {
+            self.right_won = right;
+            let happened = if right { self.right.attempt(at) } else { self.left.attempt(at) };
+            if happened {
+                return true;
+            }
+            if running::parked_at() != parked_at {
+                break; // others ran: the caller asks again
+            }
+        }
+        false
     }
     fn ready(&self) -> bool {
         self.left.ready() || self.right.ready()

@@ -76,9 +76,9 @@ pub mod support {
 /// The expression of a `send` arm is evaluated only if the arm is taken (a receiver is certain by
 /// then and waits for it), or if it fails, to give it back. A closed channel makes its arm ready,
 /// with the error. If the tasklet is stopped while it waits, the first arm that is on gets the
-/// reason; if none is on, `default(delay)` is taken at once. The ends named in an arm are looked at
-/// even if its condition does not hold. Among arms that can happen the choice is fair; with `biased;` the first one wins, which
-/// promises nothing about arms that become ready later.
+/// reason; if none is on, `default(delay)` is taken at once. The ends named in an arm are looked
+/// at even if its condition does not hold. Among arms that can happen the choice is fair; with
+/// `biased;` the first one wins, which promises nothing about arms that become ready later.
 ///
 /// # Panics
 /// If no arm is on and there is no `default`: it would wait for ever. Without any arm it does not

@@ -51,7 +51,10 @@ fn a_value_given_by_permit_arrives_or_comes_back_when_the_run_has_to_break_a_shi
     let (got, back) = (log.clone(), log.clone());
     run(|| {
         let (tx, rx) = channel();
-        spawn(move || got.borrow_mut().extend(rx.recv()));
+        spawn(move || {
+            let received = rx.recv();
+            got.borrow_mut().extend(received);
+        });
         yield_now();
         spawn(move || {
             let permit = tx.reserving().wait().unwrap();

@@ -6,9 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 use tasklets::{
-    BlockTrap, Halt, JoinError, Operation, Prefer, Runtime, SendError, SwitchTrap, after,
-    block_trap, blocking, channel, pause, scope, select, shield, sleep, spawn, switch_trap, within,
-    yield_now,
+    BlockTrap, Halt, JoinError, Operation, Prefer, Runtime, SendError, after, block_trap, blocking,
+    channel, pause, scope, select, shield, sleep, spawn, switch_trap, within, yield_now,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,6 +22,9 @@ fn run<R>(main: impl FnOnce() -> R) -> R {
 fn trapped() -> bool {
     sleep(SECOND) == Err(Halt::CannotWait)
 }
+
+/// `drop` for what may be `Copy`.
+fn discard<T>(_: T) {}
 
 /// The message of the panic of `f`, if it panics.
 fn panic_of(f: impl FnOnce()) -> Option<String> {
@@ -130,16 +132,16 @@ fn traps_are_in_force_only_for_the_tasklet_that_set_them() {
 #[test]
 fn a_guard_dropped_by_another_tasklet_frees_the_one_that_set_it() {
     run(|| {
-        let (tx, rx) = channel::<(BlockTrap, SwitchTrap)>();
-        let keeper = spawn(move || rx.recv());
+        let (tx, rx) =
+            tasklets::channel::Builder::new().prefer(Prefer::Receiver).channel::<BlockTrap>();
+        let dropper = spawn(move || rx.recv().map(drop));
         yield_now();
-        let (line, traps) = (line!(), (block_trap(), switch_trap()));
-        let Ok(None) = tx.try_send(traps) else { panic!("the keeper waits") };
+        let (first, second) = (block_trap(), block_trap());
         assert!(trapped());
-        assert_eq!(set_at(), None, "under a block trap nothing switches");
-        drop(keeper);
-        drop(tx);
-        assert!(line > 0 && trapped(), "the value is on its way");
+        assert!(tx.send(first).is_ok(), "the receiver waits and runs at once");
+        assert!(dropper.is_finished() && trapped(), "the second is still in force");
+        drop(second);
+        assert!(!trapped());
     });
 }
 
@@ -194,11 +196,11 @@ fn under_a_switch_trap_every_operation_that_would_switch_panics_and_names_the_tr
         let mut reserving = tx.reserving();
         let tries: [(&str, &mut dyn FnMut()); 8] = [
             ("yield_now", &mut || yield_now()),
-            ("recv", &mut || drop(rx.recv())),
+            ("recv", &mut || discard(rx.recv())),
             ("send", &mut || drop(tx.send(1))),
             ("recv_held", &mut || drop(rx.recv_held())),
-            ("sleep", &mut || drop(sleep(SECOND))),
-            ("pause", &mut || drop(pause())),
+            ("sleep", &mut || discard(sleep(SECOND))),
+            ("pause", &mut || discard(pause())),
             ("join", &mut || drop(other.join_mut())),
             ("reserve", &mut || drop((&mut reserving).wait())),
         ];
@@ -296,20 +298,44 @@ fn a_panic_under_a_switch_trap_unwinds_through_waiting_destructors() {
 }
 
 #[test]
-fn a_scope_under_a_block_trap_panics_and_its_children_still_end_first() {
+fn a_scope_needs_to_wait_and_so_panics_under_a_trap_before_its_body_runs() {
     run(|| {
-        let ended = Rc::new(Cell::new(0));
-        let count = ended.clone();
-        let outer = spawn(move || {
-            let trap = block_trap();
-            let tried = catch_unwind(AssertUnwindSafe(|| {
-                scope(|s| drop(s.spawn(|| count.set(count.get() + 1))));
-            }));
-            drop(trap);
-            tried.is_err()
+        let entered = Cell::new(false);
+        let enter = || scope(|_| entered.set(true));
+        let trap = block_trap();
+        assert!(panic_of(enter).is_some_and(|it| it.contains("a scope has to wait")));
+        drop(trap);
+        let trap = switch_trap();
+        assert!(panic_of(enter).is_some_and(|it| it.contains("under the switch trap set at")));
+        drop(trap);
+        assert!(!entered.get());
+        enter();
+        assert!(entered.get());
+    });
+}
+
+#[test]
+fn a_trap_set_inside_of_a_scope_does_not_keep_it_from_ending() {
+    run(|| {
+        let ended = Cell::new(0);
+        let (mut block, mut switch) = (None, None);
+        let count = || {
+            yield_now();
+            ended.set(ended.get() + 1);
+        };
+        scope(|s| {
+            drop(s.spawn(count));
+            block = Some(block_trap());
         });
-        assert!(outer.join().unwrap());
-        assert!(ended.get() <= 1);
+        assert_eq!((ended.get(), trapped()), (1, true));
+        drop(block);
+        scope(|s| {
+            drop(s.spawn(count));
+            switch = Some(switch_trap());
+        });
+        assert_eq!(ended.get(), 2);
+        drop(switch);
+        assert_eq!(set_at(), None);
     });
 }
 

@@ -120,7 +120,7 @@ impl<'a, T> Sending<'a, T> {
 impl<T> Arm for Sending<'_, T> {
     fn attempt(&mut self, at: &'static Location<'static>) -> bool {
         self.core().trace(Direction::Send);
-        let value = self.value.take().expect("a send that has happened is waited for again");
+        let Some(value) = self.value.take() else { return false };
         match self.core().give(value) {
             Given::Done => self.outcome = Some(Ok(())),
             Given::Held(receiver) => {
@@ -137,6 +137,7 @@ impl<T> Arm for Sending<'_, T> {
     }
 
     fn ready(&self) -> bool {
+        assert!(self.value.is_some(), "a send that has happened is waited for again");
         self.core().can_give()
     }
 
