@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         }
     };
     let mut printer = Printer::new();
-    let runtime = Runtime::builder().blocking_threads(jobs).build();
+    let runtime = Runtime::builder().blocking_threads(jobs + 1).build(); // one is the walker's
     let printed = runtime.run(|| sum_tree(dir, jobs, &mut printer));
     printer.bar.finish_and_clear();
     let printed = printed.unwrap_or_else(|error| Err(io::Error::other(error.to_string())));
@@ -312,7 +312,7 @@ impl Page {
         page
     }
 
-    /// Adds a line as sha256sum writes it: one that begins with a backslash has escapes in its name.
+    /// Adds a line as sha256sum writes it: a backslash first tells of escapes in its name.
     fn add_line(&mut self, sum: &[u8], name: &[u8]) {
         let odd = |it: &u8| matches!(it, b'\\' | b'\n' | b'\r');
         self.lines.extend(name.iter().any(odd).then_some(b'\\'));

@@ -254,6 +254,7 @@ impl Runtime {
         if let Some(payload) = self.scheduler.stray_panic.take() {
             return Err(RunError::Panicked(PanicReport::stray(payload)));
         }
+        let ran = if ran == Ran::Limit { self.scheduler.outlook() } else { ran };
         match ran {
             Ran::Limit | Ran::Ended => Ok(Progress::More),
             Ran::Idle => Ok(Progress::Idle),

@@ -91,8 +91,7 @@ pub fn try_scope<'env, R>(
         ended
     });
     let value = ended.unwrap_or_else(|panic| resume_unwind(panic));
-    watched.collect_panics();
-    let failures = watched.failures.take();
+    let failures = watched.take_failures();
     if failures.is_empty() { Ok(value) } else { Err(ScopeError { failures }) }
 }
 
@@ -116,7 +115,8 @@ struct Children {
     parent: Rc<Task>,
     at: &'static Location<'static>,
     tasks: RefCell<Vec<Rc<Task>>>,
-    failures: RefCell<Vec<ScopeFailure>>,
+    /// In the order in which they ended.
+    failed: RefCell<Vec<Failed>>,
     cancelled: Cell<bool>,
     /// The deadlines that were in force when the scope was opened.
     region: Option<Rc<Region>>,
@@ -131,7 +131,7 @@ impl Children {
             parent,
             at,
             tasks: RefCell::default(),
-            failures: RefCell::default(),
+            failed: RefCell::default(),
             cancelled: Cell::new(false),
             stop: RefCell::new(None),
         }
@@ -176,18 +176,38 @@ impl Children {
         }
     }
 
-    fn collect_panics(&self) {
-        for task in self.tasks.borrow().iter() {
-            if !has_panic(task) {
-                continue;
-            }
-            if let Some(Failure::Panicked(payload)) = task.extra().failure.take() {
-                let tasklet = TaskletRef { task: task.clone() };
-                let cause = Cause::Panicked(payload);
-                self.failures.borrow_mut().push(ScopeFailure { tasklet, cause });
-            }
+    /// Notes a child whose panic nobody has taken yet.
+    fn note_panic(&self, task: Rc<Task>) {
+        let mut failed = self.failed.borrow_mut();
+        if failed.len() == failed.capacity() {
+            failed.retain(|it| !matches!(it, Failed::Panicked(task) if !has_panic(task)));
         }
+        failed.push(Failed::Panicked(task));
     }
+
+    fn take_failures(&self) -> Vec<ScopeFailure> {
+        let failed = self.failed.take().into_iter();
+        failed
+            .filter_map(|it| match it {
+                Failed::Returned(failure) => Some(failure),
+                Failed::Panicked(task) if !has_panic(&task) => None,
+                Failed::Panicked(task) => match task.extra().failure.take() {
+                    Some(Failure::Panicked(payload)) => {
+                        let cause = Cause::Panicked(payload);
+                        Some(ScopeFailure { tasklet: TaskletRef { task }, cause })
+                    }
+                    _ => None,
+                },
+            })
+            .collect()
+    }
+}
+
+/// A child that failed, until the scope ends.
+enum Failed {
+    /// A join may still take the panic.
+    Panicked(Rc<Task>),
+    Returned(ScopeFailure),
 }
 
 /// A place to spawn tasklets that end before the scope does.
@@ -228,7 +248,8 @@ impl<'scope> Scope<'scope, '_> {
         let watched = children.clone();
         let body = self.loan.erase(Box::new(move || {
             body();
-            if running::current().is_some_and(|it| has_panic(&it)) {
+            if let Some(me) = running::current().filter(|it| has_panic(it)) {
+                watched.note_panic(me);
                 watched.cancel();
             }
         }));
@@ -256,7 +277,8 @@ impl<'scope> Scope<'scope, '_> {
             Err(error) => {
                 let tasklet = crate::current().expect("a body runs in its tasklet");
                 let cause = Cause::Failed(error.into());
-                children.failures.borrow_mut().push(ScopeFailure { tasklet, cause });
+                let failure = ScopeFailure { tasklet, cause };
+                children.failed.borrow_mut().push(Failed::Returned(failure));
                 children.cancel();
                 None
             }

@@ -11,6 +11,7 @@ use crate::error::{Halt, JoinError};
 use crate::kernel::operation::Arm;
 use crate::kernel::running::{self, Unwound};
 use crate::kernel::scheduler::{Plan, Scheduler};
+use crate::kernel::stack::page_bytes;
 use crate::kernel::stacks;
 use crate::kernel::task::{Doing, Failure, Task, flag};
 use crate::kernel::wait::Wait;
@@ -168,6 +169,9 @@ impl Builder {
         spawned_at: &'static Location<'static>,
     ) -> Result<Rc<Task>, SpawnError> {
         let stack_bytes = self.stack_bytes.unwrap_or(scheduler.stack_bytes);
+        // Whole pages: stacks of the same number of them are the same to who uses them again.
+        let pages = stack_bytes.checked_next_multiple_of(page_bytes());
+        let stack_bytes = pages.unwrap_or(usize::MAX);
         if !(stacks::SMALLEST..=stacks::LARGEST).contains(&stack_bytes) {
             let (least, most) = (stacks::SMALLEST, stacks::LARGEST);
             let why = format!("a stack of {stack_bytes} bytes: not between {least} and {most}");
@@ -214,7 +218,8 @@ pub(crate) fn body_of<T>(f: impl FnOnce() -> T) -> (impl FnOnce(), Rc<Cell<Optio
         }));
         let cleaned = catch_unwind(AssertUnwindSafe(|| drop_locals(&task)));
         let dropped = catch_unwind(AssertUnwindSafe(|| {
-            if task.has(flag::DETACHED) {
+            // A result whose tasklet panicked after all is not given out.
+            if task.has(flag::DETACHED) || cleaned.is_err() {
                 drop(result.take());
             }
             drop(result);

@@ -12,7 +12,8 @@ use std::rc::Rc;
 /// While the guard lives, an operation that would wait returns
 /// [`Halt::CannotWait`](crate::Halt::CannotWait) instead.
 ///
-/// It proves that a piece of code does not block. Outside a run it does nothing.
+/// It proves that a piece of code does not block. Others may still run when the budget of the
+/// caller is used up; a [`switch_trap`] forbids that too. Outside a run it does nothing.
 ///
 /// ```
 /// use tasklets::{Halt, Never, block_trap, channel, run};
@@ -106,9 +107,10 @@ impl fmt::Debug for SwitchTrap {
     }
 }
 
-/// Runs `f` so that cancellation and deadlines wait until it has ended.
+/// Runs `f` so that cancellation, deadlines and injected errors wait until it has ended.
 ///
-/// For cleanup that has to communicate. Nests. When a run ends and nothing else can happen, shields
+/// For cleanup that has to communicate; bound it with timeouts of its operations, since deadlines
+/// opened inside wait too. Nests. When a run ends and nothing else can happen, shields
 /// no longer count.
 ///
 /// ```

@@ -57,7 +57,8 @@ fn insert_appends_a_paused_tasklet_and_no_other() {
         assert!(paused.insert());
         assert!(!paused.insert(), "it is ready already");
         let after = note(&log, "after");
-        (last.join().unwrap(), after.join().unwrap());
+        last.join().unwrap();
+        after.join().unwrap();
         assert!(!paused.insert(), "it has ended");
         log.take()
     });
@@ -102,6 +103,27 @@ fn a_paused_tasklet_without_a_reference_is_not_run_and_is_freed_with_its_run() {
     });
     assert!(freed.get());
     assert!(log.take().is_empty());
+}
+
+// ST-05
+#[test]
+fn a_tasklet_removed_after_its_meeting_keeps_its_value_and_one_that_is_killed_comes_back() {
+    run(|| {
+        let (tx, rx) = channel::<u8>();
+        let reader = spawn(move || rx.recv());
+        yield_now();
+        tx.send(1).unwrap();
+        assert!(reader.pause());
+        (0..3).for_each(|_| yield_now());
+        assert_eq!(reader.state(), State::Paused);
+        assert!(reader.insert());
+        assert_eq!(reader.join().unwrap(), Ok(1));
+        let removed = spawn(|| (yield_now(), pause()).1);
+        yield_now();
+        assert!(removed.pause());
+        removed.cancel();
+        assert_eq!(removed.join().unwrap(), Err(Halt::Cancelled));
+    });
 }
 
 // ST-06
@@ -204,7 +226,8 @@ fn kill_ends_the_waiting_through_their_operation_and_the_unborn_at_once() {
         let blocked = spawn(move || (rx.recv(), rx.recv()));
         assert!(unborn.pause());
         yield_now();
-        (unborn.cancel(), blocked.cancel());
+        unborn.cancel();
+        blocked.cancel();
         assert_eq!(tx.balance(), 0, "it is taken off its channel first");
         assert!(!blocked.is_finished(), "the caller goes on");
         assert!(matches!(unborn.join(), Err(JoinError::Cancelled)));

@@ -6,8 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 use tasklets::{
-    BlockTrap, Halt, JoinError, Operation, Prefer, Runtime, SendError, after, block_trap, blocking,
-    channel, pause, scope, select, shield, sleep, spawn, switch_trap, within, yield_now,
+    BlockTrap, Halt, JoinError, Operation, Prefer, Runtime, SendError, State, after, block_trap,
+    blocking, channel, pause, scope, select, shield, sleep, spawn, switch_trap, take_injected,
+    within, yield_now,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -73,7 +74,7 @@ fn under_a_block_trap_every_operation_that_would_wait_says_so() {
 }
 
 #[test]
-fn under_a_block_trap_what_need_not_wait_happens_and_nobody_else_runs() {
+fn under_a_block_trap_what_need_not_wait_happens_and_yielding_does_nothing() {
     run(|| {
         let (tx, rx) = channel::<u8>();
         let (reader, ended) = (spawn(move || rx.recv()), spawn(|| 5));
@@ -87,7 +88,7 @@ fn under_a_block_trap_what_need_not_wait_happens_and_nobody_else_runs() {
         assert_eq!(ended.join().unwrap(), 5);
         assert_eq!(select! { send(tx, 4) -> _ => 0, default => 1 }, 1);
         yield_now();
-        assert!(!ran.get(), "it proves that nobody else runs");
+        assert!(!ran.get());
         drop(trap);
         yield_now();
         assert!(ran.get());
@@ -400,4 +401,41 @@ fn the_end_of_the_run_breaks_a_shield_under_which_nothing_can_happen() {
         yield_now();
     });
     assert_eq!(ended.get(), Some(Err(Halt::Cancelled)));
+}
+
+#[test]
+fn the_end_of_the_run_lets_a_shield_end_by_itself_if_it_can() {
+    let ended = Rc::new(Cell::new(None));
+    let told = ended.clone();
+    run(|| {
+        drop(spawn(move || told.set(Some((shield(|| sleep(5 * SECOND)), sleep(SECOND))))));
+        yield_now();
+    });
+    assert_eq!(ended.get(), Some((Ok(()), Err(Halt::Cancelled))));
+}
+
+#[test]
+fn an_operation_under_a_shield_keeps_its_own_timeout() {
+    run(|| {
+        let (tx, rx) = channel::<u8>();
+        let careful = spawn(move || shield(|| (rx.recv_timeout(SECOND), rx.recv())));
+        yield_now();
+        careful.cancel();
+        sleep(2 * SECOND).unwrap();
+        tx.send(1).unwrap();
+        assert_eq!(careful.join().unwrap(), (Err(Halt::TimedOut), Ok(1)));
+    });
+}
+
+#[test]
+fn an_injection_waits_for_the_end_of_a_shield() {
+    run(|| {
+        let careful = spawn(|| (shield(pause), pause(), take_injected().is_some()));
+        yield_now();
+        careful.inject("later");
+        yield_now();
+        assert_eq!(careful.state(), State::Paused);
+        assert!(careful.insert());
+        assert_eq!(careful.join().unwrap(), (Ok(()), Err(Halt::Injected), true));
+    });
 }

@@ -3,9 +3,10 @@
 //! Always: nothing of it is borrowed while a tasklet, a hook or a destructor of the user runs; a
 //! tasklet is in the ready queue at most once; an idle scheduler sleeps in the poller.
 
+mod drain;
 mod outside;
 
-use super::clock::{NEVER, Nanos};
+use super::clock::Nanos;
 use super::fatal;
 use super::name::{Identity, TaskletId};
 use super::poller::Poller;
@@ -16,7 +17,6 @@ use super::task::{Failure, Home, Task, flag};
 use super::timer::Timers;
 use super::trace::Event;
 use super::wait;
-use crate::error::Halt;
 use outside::Call;
 use slab::Slab;
 use std::any::Any;
@@ -83,6 +83,8 @@ pub(crate) struct Scheduler {
     until: Cell<Option<TaskletId>>,
     /// Turns until `work` looks at what happened.
     slice: Cell<u64>,
+    /// Something has happened that `work` must look at.
+    attention: Cell<bool>,
     /// Turns that were taken out of a slice because something happened.
     unspent: Cell<u64>,
     /// The run ends: new tasklets are cancelled from the start.
@@ -134,6 +136,7 @@ impl Scheduler {
             extensions: RefCell::default(),
             until: Cell::new(None),
             slice: Cell::new(0),
+            attention: Cell::new(false),
             unspent: Cell::new(0),
             draining: Cell::new(false),
             panicked: RefCell::default(),
@@ -235,8 +238,12 @@ impl Scheduler {
                 turns => {
                     self.slice.set(turns - 1);
                     match self.next() {
+                        Some(task) if self.home.traced => self.turn_traced(task),
                         Some(task) => self.turn(task),
                         None => {
+                            if !self.attention.get() {
+                                self.slice.set(turns); // nobody had a turn
+                            }
                             if let Some(ran) = self.idle(limit) {
                                 return ran;
                             }
@@ -250,6 +257,7 @@ impl Scheduler {
     /// What `work` does every so many turns, and when something has happened.
     #[inline(never)]
     fn look(&self, limit: &Limit<'_>, left: u64) -> Option<Ran> {
+        self.attention.set(false);
         if limit.until_ended.is_some_and(|it| it.has(flag::FINISHED)) {
             return Some(Ran::Ended);
         }
@@ -266,6 +274,7 @@ impl Scheduler {
     /// Makes `work` look at what happened before its next turn.
     pub(crate) fn look_soon(&self) {
         self.unspent.set(self.unspent.get() + self.slice.replace(0));
+        self.attention.set(true);
     }
 
     fn has_failed(&self) -> bool {
@@ -282,6 +291,7 @@ impl Scheduler {
                 self.note_stray(panic);
                 0
             });
+            self.check_order();
             return self.home.ready.take(index);
         }
         self.home.ready.pop()
@@ -297,11 +307,10 @@ impl Scheduler {
                 None => return,
             },
         };
-        let turn = if self.home.traced {
-            self.resume_traced(&task, &stack)
-        } else {
-            running::during(Some(&task), || stack.resume())
-        };
+        let turn = running::during(Some(&task), || stack.resume());
+        if self.home.traced {
+            self.tell_switch(Some(&task), None);
+        }
         match turn {
             Turn::Suspended => {
                 // What was there is `None`: nothing to drop.
@@ -330,13 +339,27 @@ impl Scheduler {
         }
     }
 
+    /// [`turn`](Self::turn), telling the hooks.
     #[cold]
-    fn resume_traced(&self, task: &Rc<Task>, stack: &Stack) -> Turn {
+    fn turn_traced(self: &Rc<Self>, task: Rc<Task>) {
         task.extra().spent.set(0);
-        self.tell_switch(None, Some(task));
-        let turn = running::during(Some(task), || stack.resume());
-        self.tell_switch(Some(task), None);
-        turn
+        let told = catch_unwind(AssertUnwindSafe(|| self.tell_switch(None, Some(&task))));
+        if let Err(cancel) = told {
+            self.home.ready.push_front(task); // it has yet to end
+            resume_unwind(cancel);
+        }
+        self.turn(task);
+    }
+
+    /// Where things stand when a drive has used up what it was allowed.
+    pub(crate) fn outlook(&self) -> Ran {
+        if !self.home.ready.is_empty() {
+            Ran::Limit
+        } else if self.awaits_outside() {
+            Ran::Idle
+        } else {
+            Ran::Stuck
+        }
     }
 
     fn tell_switch(&self, from: Option<&Task>, to: Option<&Task>) {
@@ -348,12 +371,26 @@ impl Scheduler {
         if self.home.traced {
             let told = catch_unwind(AssertUnwindSafe(|| self.home.trace.emit(event)));
             told.unwrap_or_else(|panic| self.note_stray(panic));
+            self.check_order();
+        }
+    }
+
+    /// Called when code of the user has run on the scheduler's own stack: it may have left that
+    /// through a raw generator, and another scheduler may have become active and not ended since.
+    fn check_order(&self) {
+        let active = Scheduler::active();
+        if active.is_some_and(|it| !std::ptr::eq(&*it, self)) {
+            fatal::die(&[
+                b"tasklets: runs took turns through a raw generator, which they cannot\n",
+            ]);
         }
     }
 
     fn note_stray(&self, panic: Box<dyn Any + Send>) {
         if stack::is_cancel(&*panic) {
-            resume_unwind(panic); // the whole run stands in a generator that is being dropped
+            // The whole run stands in a generator that is being dropped: hooks may not leave it.
+            self.home.trace.silence();
+            resume_unwind(panic);
         }
         self.stray_panic.borrow_mut().get_or_insert(panic);
         self.look_soon();
@@ -376,7 +413,9 @@ impl Scheduler {
                 let why = Box::new(format!("{task:?} got no stack: {why}"));
                 *task.extra().failure.borrow_mut() = Some(Failure::Panicked(why));
                 self.finish(task);
-                drop(body); // the user's destructors, with nothing borrowed
+                // The user's destructors, with nothing borrowed.
+                let dropped = catch_unwind(AssertUnwindSafe(|| drop(body)));
+                dropped.unwrap_or_else(|panic| self.note_stray(panic));
                 None
             }
         }
@@ -416,52 +455,6 @@ impl Scheduler {
         if task.has(flag::DETACHED) {
             self.look_soon();
         }
-    }
-
-    /// Gives a tasklet up that would not end: it never runs again.
-    fn abandon(&self, task: &Rc<Task>) {
-        drop(task.stack.take()); // it holds live frames, so this leaks it
-        *task.extra().failure.borrow_mut() = Some(Failure::Cancelled);
-        self.abandoned.borrow_mut().push(task.clone());
-        self.finish(task);
-    }
-
-    /// Ends the run: cancels all tasklets and runs until none is left.
-    pub(crate) fn drain(self: &Rc<Self>) {
-        self.draining.set(true);
-        self.home.host_panics.set(std::thread::panicking());
-        let all = Limit {
-            until_ended: None,
-            switches: u64::MAX,
-            at: NEVER,
-            sleep: true,
-            until_failed: false,
-        };
-        let mut stuck = 0;
-        loop {
-            let tasks = self.tasks();
-            if tasks.is_empty() {
-                break;
-            }
-            for task in &tasks {
-                if stuck > 0 {
-                    task.set(flag::SHIELD_BROKEN);
-                }
-                if stuck > 1 && task.has(flag::COMMITTED) {
-                    // The partner leaked what it owed: nobody else can end this wait.
-                    wait::settle_now(task, wait::RETRY);
-                    wait::unhold(task, false);
-                }
-                wake_paused(task);
-                wait::interrupt(task, Halt::Cancelled);
-            }
-            drop(tasks);
-            // Each time stronger: nothing else can end those who are left.
-            stuck += u32::from(self.drive(&all) == Ran::Stuck);
-        }
-        let timers = self.timers.borrow_mut().take_all();
-        drop(timers);
-        self.draining.set(false);
     }
 }
 

@@ -47,6 +47,8 @@ impl TaskletRef {
     }
 
     /// Where it stands in the tree of spawns, as `root.2.0`: the same in every schedule.
+    ///
+    /// Tasklets spawned from outside of a run are `out.1`, `out.2` and so on.
     pub fn path(&self) -> String {
         self.task.who.path_text()
     }

@@ -30,10 +30,16 @@ impl Call {
 }
 
 impl Scheduler {
+    /// Whether a timer, or an answer from outside, may make somebody ready.
+    pub(super) fn awaits_outside(&self) -> bool {
+        let timer = self.timers.borrow_mut().next();
+        timer.is_some() || self.calls.borrow().iter().any(|(_, it)| it.is_awaited())
+    }
+
     /// Called when nothing is ready: waits for the outside or says why not.
     pub(super) fn idle(&self, limit: &Limit<'_>) -> Option<Ran> {
         self.attend(0);
-        if !self.home.ready.is_empty() || self.slice.get() == 0 {
+        if !self.home.ready.is_empty() || self.attention.get() {
             return None;
         }
         let next = self.timers.borrow_mut().next();

@@ -1,0 +1,3 @@
+module tasklets/benches
+
+go 1.19
