@@ -293,7 +293,8 @@ impl Waiting {
         }
         let id = task.id();
         let mut operations: Vec<_> = channels.iter().flat_map(|it| offers(it, id)).collect();
-        match task.doing.get() {
+        let doing = if state == State::Paused { Doing::Paused } else { task.doing.get() };
+        match doing {
             // Met already, but not released: no offer is left.
             Doing::Sending(channel) | Doing::Receiving(channel) if operations.is_empty() => {
                 operations.push(Pending::Partner(channel));
@@ -315,7 +316,7 @@ impl Waiting {
         let now = task.home.clock.now();
         Some(Waiting {
             operations,
-            at: task.at.get()?,
+            at: task.at.get().unwrap_or(task.who.spawned_at),
             // The last digits of the time of parking tell tasklets apart.
             since: Duration::from_micros((now.saturating_sub(task.arrived.get()) + 500) / 1_000),
         })

@@ -100,9 +100,9 @@ impl Runtime {
     ///
     /// # Errors
     /// [`RunError::Stuck`] when nothing can run any more; [`RunError::Panicked`] when `main`, or a
-    /// tasklet nobody joined, panicked; [`RunError::Nested`] inside of another run;
-    /// [`RunError::Spawn`] if the root tasklet gets no stack. In every case all tasklets have
-    /// ended.
+    /// tasklet nobody joined, panicked; [`RunError::Nested`] inside of another run, and
+    /// [`RunError::Spawn`] if the root cannot be made: nothing has run then. In every other case
+    /// all tasklets have ended.
     #[track_caller]
     pub fn run<R>(&self, main: impl FnOnce() -> R) -> Result<R, RunError> {
         let at = Location::caller();
@@ -147,18 +147,22 @@ impl Runtime {
         *self.left.borrow_mut() = left.collect();
         self.scheduler.drain();
         self.report_abandoned();
+        let panic = self.first_panic(root);
         if let Some(report) = stuck {
+            if let Some(panic) = panic {
+                eprintln!("tasklets: while the stuck run was ended, {panic}");
+            }
             return Err(RunError::Stuck(Box::new(report)));
         }
-        self.first_panic(root).map_or(Ok(()), |it| Err(RunError::Panicked(it)))
+        panic.map_or(Ok(()), |it| Err(RunError::Panicked(it)))
     }
 
     /// The first panic that nobody took, other than `root`'s own.
     fn first_panic(&self, root: &Rc<Task>) -> Option<PanicReport> {
+        let panicked = self.scheduler.panicked.take();
         if let Some(payload) = self.scheduler.stray_panic.take() {
             return Some(PanicReport::stray(payload));
         }
-        let panicked = self.scheduler.panicked.take();
         let mut others = panicked.into_iter().filter(|it| !Rc::ptr_eq(it, root));
         others.find_map(|task| take_panic(&task))
     }

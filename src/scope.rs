@@ -186,6 +186,14 @@ impl Children {
     }
 
     fn take_failures(&self) -> Vec<ScopeFailure> {
+        // A child that got no stack has not run what notes its failure.
+        for task in self.tasks.borrow().iter().filter(|it| has_panic(it)) {
+            let known = |it: &Failed| matches!(it, Failed::Panicked(it) if Rc::ptr_eq(it, task));
+            let noted = self.failed.borrow().iter().any(known);
+            if !noted {
+                self.failed.borrow_mut().push(Failed::Panicked(task.clone()));
+            }
+        }
         let failed = self.failed.take().into_iter();
         failed
             .filter_map(|it| match it {
@@ -311,7 +319,7 @@ impl<'scope> Scope<'scope, '_> {
     /// They are asked through [`stopping`](Self::stopping). Returns the slow.
     ///
     /// # Panics
-    /// If called by a tasklet of the scope.
+    /// If called by another tasklet than the one that opened the scope.
     ///
     /// ```
     /// use std::time::Duration;
@@ -329,9 +337,9 @@ impl<'scope> Scope<'scope, '_> {
     #[track_caller]
     pub fn shutdown(self, grace: Duration) -> Vec<TaskletRef> {
         let children = &self.loan.state;
-        let me = running::current().expect("a scope is open only in a run");
-        let inside = children.tasks.borrow().iter().any(|it| Rc::ptr_eq(it, &me));
-        assert!(!inside, "a tasklet of the scope cannot wait for its own end");
+        let me = running::current();
+        let opener = me.is_some_and(|it| Rc::ptr_eq(&it, &children.parent));
+        assert!(opener, "only the tasklet that opened a scope can shut it down");
         drop(self.stopping());
         let stop = children.stop.borrow_mut().as_mut().and_then(|(tx, _)| tx.take());
         drop(stop);

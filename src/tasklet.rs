@@ -169,14 +169,13 @@ impl Builder {
         spawned_at: &'static Location<'static>,
     ) -> Result<Rc<Task>, SpawnError> {
         let stack_bytes = self.stack_bytes.unwrap_or(scheduler.stack_bytes);
-        // Whole pages: stacks of the same number of them are the same to who uses them again.
-        let pages = stack_bytes.checked_next_multiple_of(page_bytes());
-        let stack_bytes = pages.unwrap_or(usize::MAX);
         if !(stacks::SMALLEST..=stacks::LARGEST).contains(&stack_bytes) {
             let (least, most) = (stacks::SMALLEST, stacks::LARGEST);
             let why = format!("a stack of {stack_bytes} bytes: not between {least} and {most}");
             return Err(SpawnError { why });
         }
+        // Stacks of the same number of pages are the same to who uses them again.
+        let stack_bytes = stack_bytes.next_multiple_of(page_bytes());
         let Builder { name, daemon, root, .. } = self;
         let plan = Plan { name, spawned_at, stack_bytes, daemon, root };
         scheduler.spawn(plan, body).map_err(|why| SpawnError { why })

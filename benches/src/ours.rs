@@ -26,6 +26,7 @@ pub fn entries() -> Vec<Entry> {
         Entry::here("select2", ours, 1_500_000, select2),
         Entry::here("select8", ours, 1_500_000, select8),
         Entry::here("select64", ours, 1_000_000, select64),
+        Entry::here("select64", "tasklets-reused", 1_000_000, select64_reused),
         Entry::here("select64_one", "tasklets-macro", 200_000, select64_one),
         Entry::here("select64_one", "tasklets-reused", 500_000, select64_one_reused),
         Entry::here("memory10000", ours, 10_000, memory),
@@ -206,6 +207,28 @@ macro_rules! select_one {
     };
 }
 over64!(select_one select64_one);
+
+fn select64_reused(count: u64) -> Sample {
+    run(move || {
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..64).map(|_| channel::<u64>()).unzip();
+        for tx in senders {
+            spawn(move || while tx.send(1).is_ok() {});
+        }
+        let mut select = Select::new();
+        for rx in &receivers {
+            select.recv(rx);
+        }
+        let mut sum = 0;
+        let start = Instant::now();
+        for _ in 0..count {
+            let arm = select.wait().unwrap();
+            let rx = &receivers[arm.index()];
+            sum += arm.recv(rx).unwrap();
+        }
+        assert_eq!(sum, count);
+        Sample::per(start.elapsed(), count)
+    })
+}
 
 fn select64_one_reused(count: u64) -> Sample {
     run(move || {

@@ -450,8 +450,8 @@ macro_rules! both_ends {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut out = f.debug_struct($title);
                 out.field("id", &self.core.id.0);
-                if let Some(name) = &*self.core.name.borrow() {
-                    out.field("name", name);
+                if let Some(name) = self.name() {
+                    out.field("name", &name);
                 }
                 out.field("balance", &self.balance()).finish_non_exhaustive()
             }

@@ -11,8 +11,9 @@ use std::cell::{Cell, RefCell};
 pub trait Chooser {
     /// Picks one of `ways` (at least 2) possibilities, from 0.
     ///
-    /// An answer that is too large is taken modulo `ways`. Called outside of any tasklet's
-    /// operation; it must not communicate.
+    /// An answer that is too large is taken modulo `ways`. It is called by the scheduler, and in a
+    /// select by the tasklet that selects: it must not communicate. If it panics, so does the
+    /// run, or that tasklet.
     fn choose(&mut self, ways: usize) -> usize;
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn during<R>(task: Option<&Rc<Task>>, f: impl FnOnce() -> R) -> R {
             STAMP.set(u64::MAX);
         }
     }
-    RUNNING.with(|it| it.during(task, f))
+    Slot::during(&RUNNING, task, f)
 }
 
 /// After a scheduler inside of a tasklet has run: the tasklet is the running one again.

@@ -214,7 +214,7 @@ impl Scheduler {
             self.attend(0);
             self.work(limit)
         };
-        let ran = ACTIVE.with(|it| it.during(Some(self), || running::during(None, work)));
+        let ran = Slot::during(&ACTIVE, Some(self), || running::during(None, work));
         running::back_again();
         ran
     }
@@ -238,8 +238,12 @@ impl Scheduler {
                 turns => {
                     self.slice.set(turns - 1);
                     match self.next() {
-                        Some(task) if self.home.traced => self.turn_traced(task),
-                        Some(task) => self.turn(task),
+                        Some(task) => {
+                            if self.home.traced {
+                                self.announce(&task);
+                            }
+                            self.turn(task);
+                        }
                         None => {
                             if !self.attention.get() {
                                 self.slice.set(turns); // nobody had a turn
@@ -339,16 +343,15 @@ impl Scheduler {
         }
     }
 
-    /// [`turn`](Self::turn), telling the hooks.
+    /// Tells the hooks that `task` is about to run.
     #[cold]
-    fn turn_traced(self: &Rc<Self>, task: Rc<Task>) {
+    fn announce(&self, task: &Rc<Task>) {
         task.extra().spent.set(0);
-        let told = catch_unwind(AssertUnwindSafe(|| self.tell_switch(None, Some(&task))));
+        let told = catch_unwind(AssertUnwindSafe(|| self.tell_switch(None, Some(task))));
         if let Err(cancel) = told {
-            self.home.ready.push_front(task); // it has yet to end
+            self.home.ready.push_front(task.clone()); // it has yet to end
             resume_unwind(cancel);
         }
-        self.turn(task);
     }
 
     /// Where things stand when a drive has used up what it was allowed.
@@ -426,7 +429,7 @@ impl Scheduler {
         let scheduler = self.clone();
         Box::new(move || {
             let body = || running::during(Some(&task), body);
-            ACTIVE.with(|it| it.during(Some(&scheduler), body));
+            Slot::during(&ACTIVE, Some(&scheduler), body);
         })
     }
 

@@ -4,10 +4,9 @@
 //! leaked), and a borrow lent to a body ends after the body does, or the process aborts.
 //! Stack: `Fresh --load--> Suspended <--suspend/resume--> Active --body ends--> Done --load--> ...`
 //!
-//! Four operations: [`Stack::new`] maps one, [`Stack::load`] gives it a body, [`Stack::resume`]
-//! enters it until the body suspends or ends, [`suspend`] leaves it from inside. [`lend`] is how a
-//! body may borrow. The second engine (a thread that holds a baton) does the same without
-//! switching stacks, for Miri and race detectors; see `baton.rs`.
+//! [`Stack::new`] maps one, [`Stack::load`] gives it a body, [`Stack::resume`] enters it until the
+//! body suspends or ends, [`suspend`] leaves it from inside; [`lend`] is how a body may borrow. The
+//! second engine (`baton.rs`) does the same without switching stacks, for Miri and race detectors.
 //!
 //! ```text
 //!   low                                          high
@@ -249,33 +248,38 @@ pub(crate) fn suspend() -> Option<bool> {
 #[inline]
 pub(crate) fn is_own() -> bool {
     let mark = 0_u8;
-    // SAFETY: as in `suspend`; a null pointer gives `None`.
+    // SAFETY: as in `suspend`.
     unsafe { ACTIVE.get().as_ref() }.is_some_and(|it| it.contains((&raw const mark).addr()))
 }
 
-/// Holds what an `Rc` points to for as long as a call lasts.
-pub(crate) struct Slot<T>(Cell<*const T>);
+type Key<T> = std::thread::LocalKey<Slot<T>>;
 
-impl<T> Slot<T> {
+/// Holds what an `Rc` points to for as long as a call lasts.
+pub(crate) struct Slot<T: 'static>(Cell<*const T>);
+
+impl<T: 'static> Slot<T> {
     pub(crate) const fn new() -> Slot<T> {
         Slot(Cell::new(ptr::null()))
     }
 
     /// Runs `f` while the slot holds `value`; then it holds what it held before.
-    #[inline]
-    pub(crate) fn during<R>(&self, value: Option<&Rc<T>>, f: impl FnOnce() -> R) -> R {
-        struct Restore<'a, T>(&'a Slot<T>, *const T);
-        impl<T> Drop for Restore<'_, T> {
-            #[inline]
+    #[inline(always)]
+    pub(crate) fn during<R>(
+        key: &'static Key<T>,
+        value: Option<&Rc<T>>,
+        f: impl FnOnce() -> R,
+    ) -> R {
+        struct Restore<T: 'static>(&'static Key<T>, *const T);
+        impl<T> Drop for Restore<T> {
             fn drop(&mut self) {
-                self.0.0.set(self.1);
+                self.0.with(|it| it.0.set(self.1));
             }
         }
-        let _restore = Restore(self, self.0.replace(value.map_or(ptr::null(), Rc::as_ptr)));
+        let value = value.map_or(ptr::null(), Rc::as_ptr);
+        let _restore = Restore(key, key.with(|it| it.0.replace(value)));
         f()
     }
 
-    /// What the slot holds.
     #[inline(always)]
     pub(crate) fn get(&self) -> Option<Rc<T>> {
         let value = self.0.get();
@@ -283,8 +287,9 @@ impl<T> Slot<T> {
             return None;
         }
         // SAFETY: the pointer was put there by a `during` that borrows an `Rc` of it and puts the
-        // former pointer back before it is left. Should its frame vanish without being left
-        // (`generator` does that to a stack it drops during a panic), the `Rc` is never dropped.
+        // former pointer back before it is left, on the same OS thread (a stack stays on its own;
+        // who moves a raw `generator` with a run inside to another breaks every `Rc` in it).
+        // Should its frame vanish unleft, the `Rc` is never dropped.
         unsafe { Rc::increment_strong_count(value) };
         // SAFETY: the pointer is from `Rc::as_ptr`, and the count taken above is given to this.
         Some(unsafe { Rc::from_raw(value) })
@@ -309,7 +314,6 @@ pub(crate) struct Loan<'scope, 'env: 'scope, S> {
 }
 
 /// Runs `f`, which may make borrowing bodies look `'static`.
-///
 /// Does not return, by any path, while such a body exists: then it aborts the process.
 pub(crate) fn lend<'env, S, R>(
     state: S,
@@ -334,9 +338,8 @@ impl<'scope, S> Loan<'scope, '_, S> {
     /// Forgets the lifetime of `body`, and counts it until it has been consumed.
     pub(crate) fn erase(&self, body: Box<dyn FnOnce() + 'scope>) -> Body {
         struct Owed {
-            body: Option<Box<dyn FnOnce()>>,
-            /// Last field: dropped after `body`.
-            _count: Count,
+            body: Body,
+            _count: Count, // the last field: dropped after `body`
         }
         struct Count(Rc<Cell<usize>>);
         impl Drop for Count {
@@ -350,12 +353,10 @@ impl<'scope, S> Loan<'scope, '_, S> {
         // count is zero. If `Owed` is leaked the count stays up and `lend` aborts.
         let body = unsafe { std::mem::transmute::<Box<dyn FnOnce() + 'scope>, Body>(body) };
         self.outstanding.set(self.outstanding.get() + 1);
-        let mut owed = Owed { body: Some(body), _count: Count(self.outstanding.clone()) };
+        let owed = Owed { body, _count: Count(self.outstanding.clone()) };
         Box::new(move || {
-            let owed = &mut owed;
-            if let Some(body) = owed.body.take() {
-                body();
-            }
+            let Owed { body, _count } = { owed };
+            body();
         })
     }
 }

@@ -7,7 +7,8 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
-/// Identifies a channel within its OS thread.
+/// Identifies a channel within its process: counted in the order of making, by all OS threads.
+/// So it is not part of what one seed fixes; names are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(pub(crate) u64);
 

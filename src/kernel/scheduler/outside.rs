@@ -24,7 +24,7 @@ impl Call {
     fn is_awaited(&self) -> bool {
         match self {
             Call::Pending(wait) => wait.is_open(),
-            Call::Done(_) => true,
+            Call::Done(_) => false, // its tasklet is ready, or somebody has paused it
         }
     }
 }
