@@ -264,19 +264,17 @@ impl<T: 'static> Slot<T> {
 
     /// Runs `f` while the slot holds `value`; then it holds what it held before.
     #[inline(always)]
-    pub(crate) fn during<R>(
-        key: &'static Key<T>,
-        value: Option<&Rc<T>>,
-        f: impl FnOnce() -> R,
-    ) -> R {
-        struct Restore<T: 'static>(&'static Key<T>, *const T);
+    pub(crate) fn during<R>(key: &'static Key<T>, it: Option<&Rc<T>>, f: impl FnOnce() -> R) -> R {
+        struct Restore<T: 'static>(&'static Key<T>, *const T, *const T);
         impl<T> Drop for Restore<T> {
             fn drop(&mut self) {
-                self.0.with(|it| it.0.set(self.1));
+                if self.0.with(|it| it.0.replace(self.1)) != self.2 {
+                    die(&[b"tasklets: runs ended crosswise through a raw generator\n"]);
+                }
             }
         }
-        let value = value.map_or(ptr::null(), Rc::as_ptr);
-        let _restore = Restore(key, key.with(|it| it.0.replace(value)));
+        let mine = it.map_or(ptr::null(), Rc::as_ptr);
+        let _restore = Restore(key, key.with(|it| it.0.replace(mine)), mine);
         f()
     }
 
