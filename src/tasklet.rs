@@ -339,7 +339,7 @@ impl<T> Drop for Tasklet<T> {
             && self.me.task.extra_if_any().is_some()
             && let Some(scheduler) = Scheduler::active()
         {
-            scheduler.look_soon(); // a panic in it now ends the run
+            scheduler.home.look_soon(); // a panic in it now ends the run
         }
     }
 }

@@ -351,7 +351,6 @@ impl Region {
         let outer = self.parent.clone();
         if !outer.as_ref().is_some_and(|it| it.has_expired()) {
             task.clear(flag::TIMED_OUT);
-            running::refuel_running(task);
         }
         let outer = outer.map(|it| it as Rc<dyn std::any::Any>);
         drop(task.extra().region.replace(outer));
@@ -370,7 +369,6 @@ impl Region {
         let members: Vec<_> = self.members.borrow().iter().filter_map(Weak::upgrade).collect();
         for task in members.iter().filter(|it| !it.has(flag::FINISHED)) {
             wait::interrupt(task, Halt::TimedOut);
-            running::look_closer(task);
         }
         let children: Vec<_> = self.children.borrow().iter().filter_map(Weak::upgrade).collect();
         children.iter().filter(|it| it.open.get()).for_each(|it| it.interrupt_members());

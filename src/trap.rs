@@ -130,7 +130,6 @@ pub fn shield<R>(f: impl FnOnce() -> R) -> R {
         fn drop(&mut self) {
             let shields = &self.0.extra().shields;
             shields.set(shields.get() - 1);
-            running::look_closer(&self.0);
         }
     }
     let _lower = running::current().map(|task| {

@@ -14,6 +14,7 @@ const RANKS: &[(&str, u32)] = &[
     ("kernel/fatal", 0),
     ("kernel/baton", 0),
     ("kernel/stack", 0),
+    ("kernel/stage", 0),
     ("kernel/trace", 0),
     // A control block holds its queue link, and a wait is of a control block.
     ("kernel/task", 1),

@@ -7,13 +7,38 @@ use std::io::{Write, stderr};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
-/// Writes who the running tasklet is to where it is told, without allocating.
+/// Writes what it has to say to where it is told.
 type Describe = fn(&mut dyn FnMut(&[u8]));
 
-pub(crate) static DESCRIBE_RUNNING: OnceLock<Describe> = OnceLock::new();
+/// What a signal handler asks about the tasklet that runs on this OS thread, without allocating.
+pub(crate) struct Running {
+    /// Says who it is.
+    pub(crate) describe: Describe,
+    /// Where its stack lies.
+    pub(crate) bounds: fn() -> Option<Bounds>,
+}
 
-/// Names the tasklet whose stack of `bytes` bytes overflowed and aborts.
-pub(super) fn stack_overflow(bytes: usize) -> ! {
+/// Addresses of a stack: inaccessible from `guard` on, usable from `low` on.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) guard: usize,
+    pub(crate) low: usize,
+    pub(crate) bytes: usize,
+}
+
+pub(crate) static RUNNING: OnceLock<Running> = OnceLock::new();
+
+/// Aborts if access to `address` overflows the stack of the running tasklet, and names that.
+pub(super) fn fault(address: usize) {
+    let Some(running) = RUNNING.get() else { return };
+    if let Some(Bounds { guard, low, bytes }) = (running.bounds)()
+        && (guard..low).contains(&address)
+    {
+        stack_overflow(running, bytes);
+    }
+}
+
+fn stack_overflow(running: &Running, bytes: usize) -> ! {
     let mut digits = [b'0'; 20];
     let (mut rest, mut start) = (bytes, digits.len());
     while rest > 0 {
@@ -22,9 +47,7 @@ pub(super) fn stack_overflow(bytes: usize) -> ! {
         rest /= 10;
     }
     say(b"\ntasklets: stack overflow in tasklet ");
-    if let Some(describe) = DESCRIBE_RUNNING.get() {
-        describe(&mut say);
-    }
+    (running.describe)(&mut say);
     die(&[b", which has ", &digits[start..], b" bytes (Builder::stack_size)\n"])
 }
 

@@ -1,77 +1,121 @@
 //! The queue of tasklets that may run now, in the order they became ready.
 //!
-//! Always: a tasklet is in at most one place of at most one queue; `last` is the end of the chain
-//! that begins at `first`, and both are empty or neither is. The links are in the control blocks,
-//! so that nothing is allocated.
+//! Always: a tasklet is in at most one place of at most one queue; who is in `ring` became ready
+//! before who is in `rest`; the slots of `ring` outside of `head..tail` are empty.
 
 use super::task::Task;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::mem::forget;
 use std::rc::Rc;
 
-/// A chain of tasklets, linked by `Task::next`.
-#[derive(Default)]
+/// Places in the ring; a power of two.
+const RING: usize = 1024;
+
+/// First in, first out. The first few stand in a ring, where nothing is ever moved or allocated.
 pub(crate) struct Ready {
-    first: Cell<Option<Rc<Task>>>,
-    last: Cell<Option<Rc<Task>>>,
+    /// Both only ever grow (they wrap); the slot of a place is its remainder.
+    head: Cell<usize>,
+    tail: Cell<usize>,
+    /// How many may be in the ring: none may be added while somebody is in `rest`.
+    room: Cell<usize>,
+    ring: [Cell<Option<Rc<Task>>>; RING],
+    rest: RefCell<VecDeque<Rc<Task>>>,
 }
 
-/// Puts a value into a cell that is known to be empty, without code to drop what was there.
-#[inline]
-fn fill<T>(cell: &Cell<Option<T>>, value: Option<T>) {
-    let former = cell.replace(value);
-    debug_assert!(former.is_none(), "a link was overwritten");
-    forget(former);
+impl Default for Ready {
+    fn default() -> Ready {
+        Ready {
+            head: Cell::new(0),
+            tail: Cell::new(0),
+            room: Cell::new(RING),
+            ring: [const { Cell::new(None) }; RING],
+            rest: RefCell::default(),
+        }
+    }
 }
 
 impl Ready {
+    #[inline(always)]
+    fn fill(&self, place: usize, task: Rc<Task>) {
+        let former = self.ring[place % RING].replace(Some(task));
+        debug_assert!(former.is_none(), "a place in the ring was taken");
+        forget(former); // no code to drop what is not there
+    }
+
     /// Adds a tasklet behind all others.
     #[inline(always)]
     pub(crate) fn push(&self, task: Rc<Task>) {
-        match self.last.replace(Some(task.clone())) {
-            Some(before) => fill(&before.next, Some(task)),
-            None => fill(&self.first, Some(task)),
+        let tail = self.tail.get();
+        if tail.wrapping_sub(self.head.get()) < self.room.get() {
+            self.fill(tail, task);
+            self.tail.set(tail.wrapping_add(1));
+        } else {
+            self.push_rest(task);
         }
+    }
+
+    #[inline(never)]
+    fn push_rest(&self, task: Rc<Task>) {
+        self.room.set(0);
+        self.rest.borrow_mut().push_back(task);
     }
 
     /// Adds a tasklet before all others.
     pub(crate) fn push_front(&self, task: Rc<Task>) {
-        match self.first.take() {
-            Some(after) => fill(&task.next, Some(after)),
-            None => fill(&self.last, Some(task.clone())),
+        if self.tail.get().wrapping_sub(self.head.get()) == RING {
+            let last = self.tail.get().wrapping_sub(1);
+            self.tail.set(last);
+            self.room.set(0);
+            let moved = self.ring[last % RING].take();
+            moved.into_iter().for_each(|it| self.rest.borrow_mut().push_front(it));
         }
-        fill(&self.first, Some(task));
+        let head = self.head.get().wrapping_sub(1);
+        self.fill(head, task);
+        self.head.set(head);
     }
 
     /// Takes the tasklet that has been ready longest.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<Rc<Task>> {
-        let task = self.first.take()?;
-        match task.next.take() {
-            Some(next) => fill(&self.first, Some(next)),
-            None => drop(self.last.take()),
+        let head = self.head.get();
+        match self.ring[head % RING].take() {
+            Some(task) => {
+                self.head.set(head.wrapping_add(1));
+                Some(task)
+            }
+            None => self.pop_rest(),
         }
-        Some(task)
+    }
+
+    /// [`pop`](Self::pop) when the ring is empty: moves there who has waited outside of it.
+    #[inline(never)]
+    fn pop_rest(&self) -> Option<Rc<Task>> {
+        let mut rest = self.rest.borrow_mut();
+        let first = rest.pop_front()?;
+        let moved = rest.len().min(RING);
+        for task in rest.drain(..moved) {
+            self.fill(self.tail.get(), task);
+            self.tail.set(self.tail.get().wrapping_add(1));
+        }
+        if rest.is_empty() {
+            self.room.set(RING);
+        }
+        Some(first)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        let first = self.first.take();
-        let empty = first.is_none();
-        fill(&self.first, first);
-        empty
+        self.len() == 0
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.tail.get().wrapping_sub(self.head.get()) + self.rest.borrow().len()
     }
 
     /// Takes all, in order.
     fn take_all(&self) -> Vec<Rc<Task>> {
         std::iter::from_fn(|| self.pop()).collect()
-    }
-
-    /// How many there are; counts them.
-    pub(crate) fn len(&self) -> usize {
-        let tasks = self.take_all();
-        let len = tasks.len();
-        tasks.into_iter().for_each(|it| self.push(it));
-        len
     }
 
     /// Takes the tasklet at `index`, counted from the front.

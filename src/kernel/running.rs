@@ -1,13 +1,13 @@
 //! Which tasklet runs on this OS thread, and what it must pass before and while it waits.
 //!
 //! Always: nothing suspends while the thread panics, under a trap, or on a stack that is not the
-//! tasklet's own. `FUEL` is zero whenever an operation has to look at more than its channel.
+//! tasklet's own. A tasklet has no fuel whenever an operation has to look at more than its channel.
 
-use super::stack::{self, Slot};
+use super::fatal;
+use super::stage::{self, Place, Slot};
 use super::task::{Doing, Task, flag};
 use super::wait::{self, Wait};
 use crate::error::Halt;
-use std::cell::Cell;
 use std::panic::{Location, resume_unwind};
 use std::rc::Rc;
 use std::thread;
@@ -16,12 +16,20 @@ use std::thread;
 pub(crate) const PATIENCE: u32 = 1_000;
 
 thread_local! {
-    /// Operations the running tasklet may still do without a closer look; 0 means look now.
-    static FUEL: Cell<u32> = const { Cell::new(0) };
-    /// The stamp of the tasklet that runs on this OS thread, for a quick look.
-    static STAMP: Cell<u64> = const { Cell::new(u64::MAX) };
     /// The tasklet that runs on this OS thread.
     static RUNNING: Slot<Task> = const { Slot::new() };
+}
+
+/// Where it is shown.
+pub(crate) struct Running;
+
+impl Place for Running {
+    type Shown = Task;
+
+    #[inline(always)]
+    fn slot<R>(f: impl FnOnce(&Slot<Task>) -> R) -> R {
+        RUNNING.with(f)
+    }
 }
 
 /// What a tasklet that ignores its cancellation is unwound with.
@@ -30,38 +38,34 @@ pub(crate) struct Unwound;
 /// The running tasklet.
 #[inline(always)]
 pub(crate) fn current() -> Option<Rc<Task>> {
-    RUNNING.with(Slot::get)
+    stage::shown(Running)
 }
 
-/// Runs `f`, which enters the stack of `task`, with `task` as the running one.
+/// Calls `f` with the running tasklet.
 #[inline(always)]
-pub(crate) fn during<R>(task: Option<&Rc<Task>>, f: impl FnOnce() -> R) -> R {
-    match task {
-        Some(task) => refuel(task),
-        None => {
-            FUEL.set(0);
-            STAMP.set(u64::MAX);
-        }
-    }
-    Slot::during(&RUNNING, task, f)
+fn with<R>(f: impl FnOnce(Option<&Rc<Task>>) -> R) -> R {
+    stage::peek(Running, f)
 }
 
-/// After a scheduler inside of a tasklet has run: the tasklet is the running one again.
-pub(crate) fn back_again() {
-    FUEL.set(0);
-    STAMP.set(current().map_or(u64::MAX, |it| it.stamp));
-}
+/// What a signal handler may ask.
+pub(crate) const FOR_SIGNAL_HANDLERS: fatal::Running = fatal::Running {
+    describe: |out| match current() {
+        Some(task) => task.who.write(out),
+        None => out(b"(unknown)"),
+    },
+    bounds: || current()?.seat.bounds(),
+};
 
 /// The stamp of the running tasklet; `u64::MAX` outside of any.
 #[inline(always)]
 pub(crate) fn stamp() -> u64 {
-    STAMP.get()
+    with(|it| it.map_or(u64::MAX, |it| it.stamp))
 }
 
 /// Whether the next operation on this OS thread looks at everything.
 #[inline(always)]
 pub(crate) fn looks_at_all() -> bool {
-    FUEL.get() == 0
+    with(|it| it.is_none_or(|it| it.fuel.get() == 0))
 }
 
 /// When the running tasklet parked last: whether it was suspended in between.
@@ -70,31 +74,8 @@ pub(crate) fn parked_at() -> u64 {
 }
 
 /// The running tasklet, if somebody listens to what it does.
-#[inline]
 pub(crate) fn traced() -> Option<Rc<Task>> {
-    // There is no fuel wherever a hook listens.
-    if FUEL.get() > 0 { None } else { current().filter(|it| it.home.traced) }
-}
-
-/// Gives `task`, which runs or is about to, its operations until it must give way.
-#[inline(always)]
-pub(crate) fn refuel(task: &Task) {
-    FUEL.set(if task.has(flag::INTERRUPTED) { 0 } else { task.home.fuel });
-    STAMP.set(task.stamp);
-}
-
-/// [`refuel`], if `task` runs: what made it look closer is over.
-pub(crate) fn refuel_running(task: &Rc<Task>) {
-    if FUEL.get() == 0 && current().is_some_and(|it| Rc::ptr_eq(&it, task)) {
-        refuel(task);
-    }
-}
-
-/// Called when something about the running tasklet changed that its next operation must see.
-pub(crate) fn look_closer(task: &Rc<Task>) {
-    if task.has(flag::INTERRUPTED) && current().is_some_and(|it| Rc::ptr_eq(&it, task)) {
-        FUEL.set(0);
-    }
+    current().filter(|it| it.home.traced)
 }
 
 /// What every operation passes first: interruption (if it may wait) and giving way.
@@ -102,13 +83,13 @@ pub(crate) fn look_closer(task: &Rc<Task>) {
 /// True if somebody listens to what the tasklet does.
 #[inline(always)]
 pub(crate) fn gate(may_wait: bool) -> Result<bool, Halt> {
-    match FUEL.get() {
-        0 => slow_gate(may_wait),
-        fuel => {
-            FUEL.set(fuel - 1);
-            Ok(false)
-        }
-    }
+    let fuelled = with(|task| {
+        let Some(task) = task else { return false };
+        let fuel = task.fuel.get();
+        task.fuel.set(fuel.saturating_sub(1));
+        fuel > 0
+    });
+    if fuelled { Ok(false) } else { slow_gate(may_wait) }
 }
 
 #[cold]
@@ -128,7 +109,7 @@ fn slow_gate(may_wait: bool) -> Result<bool, Halt> {
             return Err(fail(&task, why));
         }
     }
-    refuel(&task);
+    task.refuel();
     Ok(task.home.traced)
 }
 
@@ -156,7 +137,7 @@ pub(crate) fn fail(task: &Rc<Task>, why: Halt) -> Halt {
     if spent {
         give_way(task);
     }
-    refuel(task);
+    task.refuel();
     why
 }
 
@@ -177,9 +158,11 @@ fn count_ignored(task: &Rc<Task>) {
         task.set(flag::UNWOUND);
         resume_unwind(Box::new(Unwound));
     }
-    if stack::is_own() {
+    if task.seat.is_own() {
         task.set(flag::ABANDONED);
-        leave(task); // for good: nobody holds a wait of it
+        task.home.given_up.borrow_mut().push(task.clone());
+        task.home.look_soon();
+        task.seat.suspend(); // for good: nobody holds a wait of it
     }
     if !panicking {
         resume_unwind(Box::new(Unwound));
@@ -189,13 +172,13 @@ fn count_ignored(task: &Rc<Task>) {
 /// Puts the running tasklet at the end of the ready queue, if it may be suspended here.
 pub(crate) fn give_way(task: &Rc<Task>) {
     if may_suspend(task) {
-        task.home.again.set(true);
-        leave(task);
+        task.home.ready.push(task.clone());
+        task.seat.suspend();
     }
 }
 
 fn may_suspend(task: &Task) -> bool {
-    !task.has(flag::SWITCH_TRAP) && !thread::panicking() && stack::is_own()
+    !task.has(flag::SWITCH_TRAP) && !thread::panicking() && task.seat.is_own()
 }
 
 /// `yield_now`: like [`give_way`], but a violation of a trap is an error of the caller.
@@ -208,9 +191,9 @@ pub(crate) fn yield_now() {
     if thread::panicking() {
         return;
     }
-    task.home.again.set(true);
-    if !leave(&task) {
-        task.home.again.set(false);
+    task.home.ready.push(task.clone());
+    if !task.seat.suspend() {
+        task.home.ready.remove(&task);
         wrong_place(&task);
     }
 }
@@ -223,8 +206,8 @@ fn yield_watched(task: &Rc<Task>) {
     }
     if !thread::panicking() && !task.has(flag::BLOCK_TRAP) {
         check_place(task);
-        task.home.again.set(true);
-        leave(task);
+        task.home.ready.push(task.clone());
+        task.seat.suspend();
     }
 }
 
@@ -245,7 +228,7 @@ pub(crate) fn waiter() -> Result<Rc<Task>, Halt> {
 pub(crate) fn may_wait() -> Option<Rc<Task>> {
     let task = current()?;
     let trapped = task.has(flag::BLOCK_TRAP | flag::SWITCH_TRAP);
-    (!trapped && !thread::panicking() && stack::is_own()).then_some(task)
+    (!trapped && !thread::panicking() && task.seat.is_own()).then_some(task)
 }
 
 /// [`waiter`] for who could not undo what it does before it parks.
@@ -269,7 +252,7 @@ fn trapped(task: Rc<Task>) -> Result<Rc<Task>, Halt> {
 
 #[inline]
 fn check_place(task: &Task) {
-    if task.has(flag::SWITCH_TRAP) || !stack::is_own() {
+    if task.has(flag::SWITCH_TRAP) || !task.seat.is_own() {
         wrong_place(task);
     }
 }
@@ -300,7 +283,7 @@ pub(crate) fn park(task: &Rc<Task>, doing: Doing, at: &'static Location<'static>
     let arrived = task.home.parks.get() + 1;
     task.home.parks.set(arrived);
     task.arrived.set(arrived);
-    if !leave(task) {
+    if !task.seat.suspend() {
         wait::settle_here(task, wait::MISPLACED);
     }
     task.outcome.get()
@@ -312,19 +295,6 @@ pub(crate) fn park_committed(task: &Rc<Task>, doing: Doing, at: &'static Locatio
     let outcome = park(task, doing, at);
     task.clear(flag::COMMITTED);
     outcome
-}
-
-/// Leaves the stack; back when the scheduler enters it again. False if it is not the tasklet's.
-#[inline(always)]
-fn leave(task: &Rc<Task>) -> bool {
-    match stack::suspend() {
-        Some(false) => true,
-        Some(true) => {
-            refuel(task); // the scheduler did so on its own OS thread
-            true
-        }
-        None => false,
-    }
 }
 
 /// What the end of a wait without a winner means.

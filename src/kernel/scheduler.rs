@@ -10,9 +10,10 @@ use super::clock::Nanos;
 use super::fatal;
 use super::name::{Identity, TaskletId};
 use super::poller::Poller;
-use super::running;
-use super::stack::{self, Slot, Stack, Turn};
+use super::running::{self, Running};
+use super::stack::{self, Turn};
 use super::stacks::{self, Stacks};
+use super::stage::{self, Place, Slot, Stage};
 use super::task::{Failure, Home, Task, flag};
 use super::timer::Timers;
 use super::trace::Event;
@@ -30,6 +31,18 @@ const ATTEND_EVERY: u64 = 128;
 thread_local! {
     /// The scheduler that is active on this OS thread.
     static ACTIVE: Slot<Scheduler> = const { Slot::new() };
+}
+
+/// Where it is shown.
+struct Active;
+
+impl Place for Active {
+    type Shown = Scheduler;
+
+    #[inline(always)]
+    fn slot<R>(f: impl FnOnce(&Slot<Scheduler>) -> R) -> R {
+        ACTIVE.with(f)
+    }
 }
 
 /// How far to go.
@@ -81,12 +94,6 @@ pub(crate) struct Scheduler {
     extensions: RefCell<Vec<Rc<dyn Any>>>,
     /// The tasklet whose end `work` waits for.
     until: Cell<Option<TaskletId>>,
-    /// Turns until `work` looks at what happened.
-    slice: Cell<u64>,
-    /// Something has happened that `work` must look at.
-    attention: Cell<bool>,
-    /// Turns that were taken out of a slice because something happened.
-    unspent: Cell<u64>,
     /// The run ends: new tasklets are cancelled from the start.
     draining: Cell<bool>,
     /// Tasklets that panicked, in the order they ended; a join takes the panic out of the tasklet.
@@ -117,7 +124,7 @@ pub(crate) struct Plan {
 
 impl Scheduler {
     pub(crate) fn new(home: Rc<Home>, sizes: Sizes) -> Rc<Scheduler> {
-        fatal::DESCRIBE_RUNNING.get_or_init(|| describe_running);
+        fatal::RUNNING.get_or_init(|| running::FOR_SIGNAL_HANDLERS);
         stack::ensure_signal_stack();
         let most = if home.threads { usize::MAX } else { stacks::limit().0 };
         let threads = home.threads;
@@ -135,9 +142,6 @@ impl Scheduler {
             blocking_threads: sizes.blocking_threads,
             extensions: RefCell::default(),
             until: Cell::new(None),
-            slice: Cell::new(0),
-            attention: Cell::new(false),
-            unspent: Cell::new(0),
             draining: Cell::new(false),
             panicked: RefCell::default(),
             abandoned: RefCell::default(),
@@ -148,7 +152,7 @@ impl Scheduler {
     /// The scheduler that is active on this OS thread.
     #[inline]
     pub(crate) fn active() -> Option<Rc<Scheduler>> {
-        ACTIVE.with(Slot::get)
+        stage::shown(Active)
     }
 
     /// Makes a tasklet and queues it. The error says what ran out.
@@ -210,50 +214,49 @@ impl Scheduler {
     ///
     /// Only the end of a runtime may do this while another scheduler is active.
     pub(crate) fn drive(self: &Rc<Self>, limit: &Limit<'_>) -> Ran {
-        let work = || {
-            self.attend(0);
-            self.work(limit)
-        };
-        let ran = Slot::during(&ACTIVE, Some(self), || running::during(None, work));
-        running::back_again();
-        ran
+        let _active = Stage::new(Active, Some(self.clone()));
+        let mut stage = Stage::new(Running, None);
+        self.attend(0);
+        self.work(limit, &mut stage)
     }
 
-    fn work(self: &Rc<Self>, limit: &Limit<'_>) -> Ran {
+    fn work(self: &Rc<Self>, limit: &Limit<'_>, stage: &mut Stage<Running>) -> Ran {
+        let home = &*self.home;
         let mut left = limit.switches;
         self.until.set(limit.until_ended.map(Task::id));
         let mut slice = 0;
-        self.slice.set(0);
-        self.unspent.set(0);
+        home.slice.set(0);
+        home.unspent.set(0);
         loop {
-            match self.slice.get() {
-                0 => {
-                    left -= slice - self.unspent.take();
-                    if let Some(ran) = self.look(limit, left) {
-                        return ran;
-                    }
-                    slice = left.min(ATTEND_EVERY);
-                    self.slice.set(slice);
+            let turns = home.slice.get();
+            if turns == 0 {
+                drop(stage.show(None));
+                left -= slice - home.unspent.take();
+                if let Some(ran) = self.look(limit, left) {
+                    return ran;
                 }
-                turns => {
-                    self.slice.set(turns - 1);
-                    match self.next() {
-                        Some(task) => {
-                            if self.home.traced {
-                                self.announce(&task);
-                            }
-                            self.turn(task);
-                        }
-                        None => {
-                            if !self.attention.get() {
-                                self.slice.set(turns); // nobody had a turn
-                            }
-                            if let Some(ran) = self.idle(limit) {
-                                return ran;
-                            }
-                        }
-                    }
+                slice = left.min(ATTEND_EVERY);
+                home.slice.set(slice);
+                continue;
+            }
+            home.slice.set(turns - 1);
+            if !home.plain {
+                if self.turn_watched(stage) {
+                    continue;
                 }
+            } else if let Some(task) = home.ready.pop() {
+                let turn = self.turn(task, stage);
+                if turn != Turn::Suspended {
+                    self.after_turn(stage.show(None), turn);
+                }
+                continue;
+            }
+            drop(stage.show(None));
+            if !home.attention.get() {
+                home.slice.set(turns); // nobody had a turn
+            }
+            if let Some(ran) = self.idle(limit) {
+                return ran;
             }
         }
     }
@@ -261,7 +264,9 @@ impl Scheduler {
     /// What `work` does every so many turns, and when something has happened.
     #[inline(never)]
     fn look(&self, limit: &Limit<'_>, left: u64) -> Option<Ran> {
-        self.attention.set(false);
+        self.home.attention.set(false);
+        let given_up = self.home.given_up.take();
+        given_up.iter().for_each(|it| self.abandon(it));
         if limit.until_ended.is_some_and(|it| it.has(flag::FINISHED)) {
             return Some(Ran::Ended);
         }
@@ -275,65 +280,74 @@ impl Scheduler {
         (self.home.now.get() >= limit.at).then_some(Ran::Limit)
     }
 
-    /// Makes `work` look at what happened before its next turn.
-    pub(crate) fn look_soon(&self) {
-        self.unspent.set(self.unspent.get() + self.slice.replace(0));
-        self.attention.set(true);
-    }
-
     fn has_failed(&self) -> bool {
         self.stray_panic.borrow().is_some()
             || self.panicked.borrow().iter().any(|it| it.has(flag::DETACHED) && has_panic(it))
     }
 
-    #[inline(always)]
-    fn next(&self) -> Option<Rc<Task>> {
-        if self.home.choices.decides_order() {
-            let ways = self.home.ready.len();
-            let choose = AssertUnwindSafe(|| self.home.choices.choose(ways.max(1)));
-            let index = catch_unwind(choose).unwrap_or_else(|panic| {
-                self.note_stray(panic);
-                0
-            });
-            self.check_order();
-            return self.home.ready.take(index);
+    /// Lets the next tasklet run, where a chooser decides or hooks listen; false if there is none.
+    #[cold]
+    #[inline(never)]
+    fn turn_watched(self: &Rc<Self>, stage: &mut Stage<Running>) -> bool {
+        drop(stage.show(None));
+        let Some(task) = self.next_watched() else { return false };
+        if self.home.traced {
+            self.announce(&task);
         }
-        self.home.ready.pop()
+        let turn = self.turn(task, stage);
+        let task = stage.show(None);
+        if self.home.traced {
+            self.tell_switch(task.as_deref(), None);
+        }
+        self.after_turn(task, turn);
+        true
     }
 
-    /// Lets `task` run until it suspends or ends.
-    #[inline(always)]
-    fn turn(self: &Rc<Self>, task: Rc<Task>) {
-        let stack = match task.stack.take() {
-            Some(stack) => stack,
-            None => match self.start(&task) {
-                Some(stack) => stack,
-                None => return,
-            },
-        };
-        let turn = running::during(Some(&task), || stack.resume());
-        if self.home.traced {
-            self.tell_switch(Some(&task), None);
+    fn next_watched(&self) -> Option<Rc<Task>> {
+        if !self.home.choices.decides_order() {
+            return self.home.ready.pop();
         }
-        match turn {
-            Turn::Suspended => {
-                // What was there is `None`: nothing to drop.
-                std::mem::forget(task.stack.replace(Some(stack)));
-                if task.has(flag::ABANDONED) {
-                    return self.abandon(&task);
-                }
-                if self.home.again.take() {
-                    self.home.ready.push(task);
-                }
+        let ways = self.home.ready.len();
+        let choose = AssertUnwindSafe(|| self.home.choices.choose(ways.max(1)));
+        let index = catch_unwind(choose).unwrap_or_else(|panic| {
+            self.note_stray(panic);
+            0
+        });
+        self.check_order();
+        self.home.ready.take(index)
+    }
+
+    /// Lets `task` run until it suspends or ends; it stays on stage.
+    #[inline(always)]
+    fn turn(self: &Rc<Self>, task: Rc<Task>, stage: &mut Stage<Running>) -> Turn {
+        if task.seat.is_empty() {
+            drop(stage.show(None));
+            if !self.start(&task) {
+                return Turn::Suspended;
             }
+        }
+        task.refuel();
+        drop(stage.show(Some(task.clone())));
+        let turn = task.seat.resume();
+        stage.check();
+        turn
+    }
+
+    /// What is left to do after a turn that did not end like most.
+    #[inline(never)]
+    fn after_turn(&self, task: Option<Rc<Task>>, turn: Turn) {
+        let Some(task) = task else { return };
+        match turn {
+            Turn::Suspended => {}
             Turn::Done => {
-                self.stacks.borrow_mut().give(task.stack_bytes, stack);
+                if let Some(stack) = task.seat.take() {
+                    self.stacks.borrow_mut().give(task.stack_bytes, stack);
+                }
                 self.finish(&task);
             }
             // It left somebody else's generator: the best it can mean is to give way; but not while
             // it unwinds, which nobody else may see.
             Turn::Foreign => {
-                task.stack.set(Some(stack));
                 if std::thread::panicking() && !self.home.host_panics.get() {
                     self.home.ready.push_front(task);
                 } else {
@@ -396,11 +410,12 @@ impl Scheduler {
             resume_unwind(panic);
         }
         self.stray_panic.borrow_mut().get_or_insert(panic);
-        self.look_soon();
+        self.home.look_soon();
     }
 
     /// Gives a new tasklet a stack, or ends it if there is none.
-    fn start(self: &Rc<Self>, task: &Rc<Task>) -> Option<Stack> {
+    #[inline(never)]
+    fn start(self: &Rc<Self>, task: &Rc<Task>) -> bool {
         let mut body = task.body.take().expect("a tasklet without stack has not begun");
         let taken = self.stacks.borrow_mut().take(task.stack_bytes);
         match taken {
@@ -410,7 +425,8 @@ impl Scheduler {
                 }
                 task.set(flag::STARTED);
                 stack.load(body);
-                Some(stack)
+                task.seat.put(stack);
+                true
             }
             Err(why) => {
                 let why = Box::new(format!("{task:?} got no stack: {why}"));
@@ -419,7 +435,7 @@ impl Scheduler {
                 // The user's destructors, with nothing borrowed.
                 let dropped = catch_unwind(AssertUnwindSafe(|| drop(body)));
                 dropped.unwrap_or_else(|panic| self.note_stray(panic));
-                None
+                false
             }
         }
     }
@@ -428,15 +444,16 @@ impl Scheduler {
     fn on_thread(self: &Rc<Self>, task: Rc<Task>, body: stack::Body) -> stack::Body {
         let scheduler = self.clone();
         Box::new(move || {
-            let body = || running::during(Some(&task), body);
-            Slot::during(&ACTIVE, Some(&scheduler), body);
+            let _active = Stage::new(Active, Some(scheduler));
+            let _stage = Stage::new(Running, Some(task));
+            body();
         })
     }
 
     fn finish(&self, task: &Rc<Task>) {
         task.set(flag::FINISHED);
         if self.until.get() == Some(task.id()) {
-            self.look_soon();
+            self.home.look_soon();
         }
         self.tasks.borrow_mut().remove(task.slot.get());
         for (joiner, branch) in task.joiners.take() {
@@ -456,7 +473,7 @@ impl Scheduler {
         }
         panicked.push(task.clone());
         if task.has(flag::DETACHED) {
-            self.look_soon();
+            self.home.look_soon();
         }
     }
 }
@@ -472,13 +489,5 @@ pub(crate) fn wake_paused(task: &Rc<Task>) {
     if task.has(flag::PAUSED) {
         task.clear(flag::PAUSED);
         wait::make_ready(task.clone());
-    }
-}
-
-/// Writes who runs on this OS thread. Called in a signal handler: does not allocate.
-fn describe_running(out: &mut dyn FnMut(&[u8])) {
-    match running::current() {
-        Some(task) => task.who.write(out),
-        None => out(b"(unknown)"),
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Always: a stack that holds live frames is never unmapped (it is entered until its body ends, or
 //! leaked), and a borrow lent to a body ends after the body does, or the process aborts.
-//! Stack: `Fresh --load--> Suspended <--suspend/resume--> Active --body ends--> Done --load--> ...`
+//! Stack: `Done --load--> Suspended <--suspend/resume--> Active --body ends--> Done`
 //!
-//! [`Stack::new`] maps one, [`Stack::load`] gives it a body, [`Stack::resume`] enters it until the
-//! body suspends or ends, [`suspend`] leaves it from inside; [`lend`] is how a body may borrow. The
-//! second engine (`baton.rs`) does the same without switching stacks, for Miri and race detectors.
+//! [`Stack::new`] maps one, [`Stack::load`] gives it a body, [`Seat::resume`] enters it until the
+//! body suspends or ends, [`Seat::suspend`] leaves it from inside; [`lend`] is how a body may
+//! borrow. The second engine (`baton.rs`) does the same without switching stacks, for Miri and race
+//! detectors.
 //!
 //! ```text
 //!   low                                          high
@@ -32,10 +33,10 @@ pub(crate) type Body = Box<dyn FnOnce()>;
 
 type Door = Scope<'static, 'static, (), ()>;
 
-/// Why [`Stack::resume`] came back.
+/// Why [`Seat::resume`] came back.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// The body called [`suspend`].
+    /// The body called [`Seat::suspend`].
     Suspended,
     /// The body ended; the stack may be loaded again.
     Done,
@@ -52,21 +53,23 @@ struct Inner {
     engine: Engine,
     /// The `Scope` in the outermost frame; null unless a body is on the stack.
     door: Cell<*mut Door>,
-    /// Lowest and one past the highest usable address.
+    /// Lowest usable address, and how many bytes are.
     low: usize,
-    high: usize,
-    /// Whether live frames may be on the stack.
-    live: Cell<bool>,
+    bytes: usize,
+    phase: Cell<Phase>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No live frames are on the stack.
+    Done,
+    Suspended,
+    Active,
 }
 
 enum Engine {
     Switch(UnsafeCell<ManuallyDrop<LocalGenerator<'static, (), ()>>>, Guard),
     Thread(Baton),
-}
-
-thread_local! {
-    /// The stack whose body runs on this OS thread, innermost; null outside.
-    static ACTIVE: Cell<*const Inner> = const { Cell::new(ptr::null()) };
 }
 
 impl Stack {
@@ -78,8 +81,8 @@ impl Stack {
                 engine,
                 door: Cell::default(),
                 low: 0,
-                high: usize::MAX,
-                live: Cell::new(false),
+                bytes: usize::MAX,
+                phase: Cell::new(Phase::Done),
             }
         } else {
             install_fault_handler();
@@ -97,16 +100,15 @@ impl Stack {
 
     /// Puts `body` on the stack; the next [`resume`](Self::resume) starts it.
     pub(crate) fn load(&mut self, body: Body) {
-        assert!(!self.inner().live.replace(true), "the stack is in use");
+        assert!(self.inner().phase.get() == Phase::Done, "the stack is in use");
+        self.inner().phase.set(Phase::Suspended);
         let inner = self.inner;
         match &self.inner().engine {
             Engine::Thread(baton) => {
-                let job = Portable((inner, body));
+                let job = Portable(body);
                 baton.load(move || {
-                    let Portable((inner, body)) = { job };
-                    ACTIVE.set(inner.as_ptr());
+                    let Portable(body) = { job };
                     enter(body);
-                    ACTIVE.set(ptr::null());
                 });
             }
             Engine::Switch(generator, _) => {
@@ -119,60 +121,129 @@ impl Stack {
                     let inner = unsafe { inner.as_ref() };
                     inner.door.set(door.cast());
                     enter(body);
-                    inner.door.set(ptr::null_mut());
+                    inner.phase.set(Phase::Done);
                 });
             }
         }
+    }
+}
+
+/// A place for a stack, through which it is entered and left.
+#[derive(Default)]
+pub(crate) struct Seat {
+    /// The [`Stack`] in it, or null.
+    inner: Cell<*mut Inner>,
+}
+
+impl Seat {
+    pub(crate) fn put(&self, stack: Stack) {
+        drop(self.take());
+        self.inner.set(ManuallyDrop::new(stack).inner.as_ptr());
+    }
+
+    pub(crate) fn take(&self) -> Option<Stack> {
+        NonNull::new(self.inner.replace(ptr::null_mut())).map(|inner| Stack { inner })
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inner.get().is_null()
+    }
+
+    /// The stack in it. It is not freed before it is taken out, nor while it has live frames.
+    #[inline(always)]
+    fn inner(&self) -> Option<&Inner> {
+        // SAFETY: null, or put there by `put`, which keeps the `Stack` from being dropped. Callers
+        // are in this file and do not use the reference after anybody could take the stack out,
+        // unless it has live frames: then `Stack::drop` leaks it.
+        unsafe { self.inner.get().as_ref() }
     }
 
     /// Enters the stack until its body suspends or ends.
     #[inline(always)]
     pub(crate) fn resume(&self) -> Turn {
-        let inner = self.inner();
-        debug_assert!(inner.live.get(), "the stack has no body");
+        let Some(inner) = self.inner() else { panic!("there is no stack to enter") };
+        assert!(inner.phase.get() == Phase::Suspended, "only a suspended stack can be entered");
+        inner.phase.set(Phase::Active);
         match &inner.engine {
             Engine::Switch(generator, _) => {
-                let outer = ACTIVE.replace(self.inner.as_ptr());
-                // SAFETY: the only other reference to the generator is made in `load`, which
-                // takes `&mut self`; a second `resume` from inside the body would need the
-                // `Stack`, which the scheduler owns and does not hand to bodies.
+                // SAFETY: the only other references are made in `load`, which wants the stack
+                // `Done`, and in another `resume`, which wants it `Suspended`; it is `Active`.
                 let generator = unsafe { &mut *generator.get() };
-                let yielded = generator.resume();
-                ACTIVE.set(outer);
-                match yielded {
-                    Some(()) if inner.door.get().is_null() => inner.done(),
-                    Some(()) => Turn::Suspended,
-                    None => Turn::Foreign,
+                generator.resume();
+            }
+            Engine::Thread(baton) => {
+                if baton.resume() {
+                    inner.phase.set(Phase::Done);
                 }
             }
-            Engine::Thread(baton) => match baton.resume() {
-                true => inner.done(),
-                false => Turn::Suspended,
-            },
         }
+        match inner.phase.get() {
+            Phase::Suspended => Turn::Suspended,
+            Phase::Done => Turn::Done,
+            Phase::Active => {
+                inner.phase.set(Phase::Suspended);
+                Turn::Foreign
+            }
+        }
+    }
+
+    /// Leaves the stack, on which the caller runs; returns when somebody resumes it. False, at
+    /// once, if the caller runs elsewhere.
+    #[inline(always)]
+    pub(crate) fn suspend(&self) -> bool {
+        let Some(inner) = self.inner() else { return false };
+        if !inner.is_here() {
+            return false;
+        }
+        inner.phase.set(Phase::Suspended);
+        match &inner.engine {
+            // SAFETY: we run on this stack (just checked), so it has a body; then `door` points to
+            // the `Scope` in its outermost frame, which cannot return before we do. Nobody else
+            // uses that: only `suspend` does, and it runs once per stack.
+            Engine::Switch(..) => unsafe { (*inner.door.get()).yield_with(()) },
+            Engine::Thread(baton) => baton.suspend(),
+        }
+        true
+    }
+
+    /// Whether [`suspend`](Self::suspend) would work: the caller runs on the stack.
+    #[inline(always)]
+    pub(crate) fn is_own(&self) -> bool {
+        self.inner().is_some_and(Inner::is_here)
+    }
+
+    /// Where a stack overflow would be noticed, and where the stack ends.
+    pub(crate) fn bounds(&self) -> Option<fatal::Bounds> {
+        let Inner { engine: Engine::Switch(_, guard), low, bytes, .. } = self.inner()? else {
+            return None;
+        };
+        Some(fatal::Bounds { guard: guard.bottom, low: *low, bytes: *bytes })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        drop(self.take());
     }
 }
 
 impl Inner {
-    fn done(&self) -> Turn {
-        self.live.set(false);
-        Turn::Done
-    }
-
-    /// Whether the address lies in this stack.
+    /// Whether the caller runs on this stack. (Threads as stacks: whoever has its seat does.)
     #[inline(always)]
-    fn contains(&self, address: usize) -> bool {
-        address.wrapping_sub(self.low) < self.high - self.low
+    fn is_here(&self) -> bool {
+        let mark = 0_u8;
+        (&raw const mark).addr().wrapping_sub(self.low) < self.bytes
     }
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        if self.inner().live.get() {
+        if self.inner().phase.get() != Phase::Done {
             return; // live frames: leak the mapping, the box and what the frames own
         }
         // SAFETY: `inner` came from `Box::leak` in `new`, is dropped once, and nothing points to
-        // it any more: `ACTIVE` and `door` are cleared when the body ends.
+        // it any more: a `Seat` that held it has given it up, and `door` died with the body.
         let mut inner = unsafe { Box::from_raw(self.inner.as_ptr()) };
         if let Engine::Switch(generator, guard) = &mut inner.engine {
             guard.lift();
@@ -199,10 +270,10 @@ fn switched(bytes: usize) -> Result<Inner, String> {
     let guard = Guard::mark(high - bytes);
     Ok(Inner {
         low: guard.top(),
-        high,
+        bytes: high - guard.top(),
         engine: Engine::Switch(UnsafeCell::new(ManuallyDrop::new(generator)), guard),
         door: Cell::default(),
-        live: Cell::new(false),
+        phase: Cell::new(Phase::Done),
     })
 }
 
@@ -215,82 +286,6 @@ pub(crate) fn is_cancel(payload: &(dyn std::any::Any + Send)) -> bool {
 fn enter(body: Body) {
     if catch_unwind(AssertUnwindSafe(body)).is_err() {
         die(&[b"tasklets: a panic reached the bottom of a stack; this is a bug\n"]);
-    }
-}
-
-/// Leaves the running body's stack; returns when somebody resumes it: true if bodies run on OS
-/// threads of their own. `None`, at once, if the caller is not on the stack of a body of ours.
-#[inline(always)]
-pub(crate) fn suspend() -> Option<bool> {
-    // SAFETY: `ACTIVE` is non-null only while `resume` of that very stack is on this OS thread
-    // (or its baton thread runs), and then its `Inner` is alive. Null gives `None`.
-    let inner = unsafe { ACTIVE.get().as_ref() }?;
-    match &inner.engine {
-        Engine::Switch(..) => {
-            let mark = 0_u8;
-            if !inner.contains((&raw const mark).addr()) {
-                return None;
-            }
-            // SAFETY: `door` is null outside a body. Inside, it points to the `Scope` in the
-            // outermost frame of the stack we run on (just checked), which cannot return before
-            // we do; nobody else uses it, since only `suspend` does and it runs once per stack.
-            unsafe { (*inner.door.get()).yield_with(()) };
-            Some(false)
-        }
-        Engine::Thread(baton) => {
-            baton.suspend();
-            Some(true)
-        }
-    }
-}
-
-/// Whether [`suspend`] would work here: the caller runs on the stack of the running body.
-#[inline]
-pub(crate) fn is_own() -> bool {
-    let mark = 0_u8;
-    // SAFETY: as in `suspend`.
-    unsafe { ACTIVE.get().as_ref() }.is_some_and(|it| it.contains((&raw const mark).addr()))
-}
-
-type Key<T> = std::thread::LocalKey<Slot<T>>;
-
-/// Holds what an `Rc` points to for as long as a call lasts.
-pub(crate) struct Slot<T: 'static>(Cell<*const T>);
-
-impl<T: 'static> Slot<T> {
-    pub(crate) const fn new() -> Slot<T> {
-        Slot(Cell::new(ptr::null()))
-    }
-
-    /// Runs `f` while the slot holds `value`; then it holds what it held before.
-    #[inline(always)]
-    pub(crate) fn during<R>(key: &'static Key<T>, it: Option<&Rc<T>>, f: impl FnOnce() -> R) -> R {
-        struct Restore<T: 'static>(&'static Key<T>, *const T, *const T);
-        impl<T> Drop for Restore<T> {
-            fn drop(&mut self) {
-                if self.0.with(|it| it.0.replace(self.1)) != self.2 {
-                    die(&[b"tasklets: runs ended crosswise through a raw generator\n"]);
-                }
-            }
-        }
-        let mine = it.map_or(ptr::null(), Rc::as_ptr);
-        let _restore = Restore(key, key.with(|it| it.0.replace(mine)), mine);
-        f()
-    }
-
-    #[inline(always)]
-    pub(crate) fn get(&self) -> Option<Rc<T>> {
-        let value = self.0.get();
-        if value.is_null() {
-            return None;
-        }
-        // SAFETY: the pointer was put there by a `during` that borrows an `Rc` of it and puts the
-        // former pointer back before it is left, on the same OS thread (a stack stays on its own;
-        // who moves a raw `generator` with a run inside to another breaks every `Rc` in it).
-        // Should its frame vanish unleft, the `Rc` is never dropped.
-        unsafe { Rc::increment_strong_count(value) };
-        // SAFETY: the pointer is from `Rc::as_ptr`, and the count taken above is given to this.
-        Some(unsafe { Rc::from_raw(value) })
     }
 }
 
@@ -469,13 +464,7 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut 
     let info = unsafe { &*info };
     // SAFETY: `si_addr` is defined for SIGSEGV and SIGBUS, the signals we are installed for.
     let address = unsafe { info.si_addr() }.addr();
-    // SAFETY: as in `suspend`; a null pointer gives `None`.
-    let running = unsafe { ACTIVE.get().as_ref() };
-    if let Some(Inner { engine: Engine::Switch(_, guard), low, high, .. }) = running
-        && (guard.bottom..*low).contains(&address)
-    {
-        fatal::stack_overflow(high - low);
-    }
+    fatal::fault(address);
     let former = FORMER.get().map(|it| &it[usize::from(signal == libc::SIGBUS)]);
     // SAFETY: puts back the action that was there; the fault then happens again.
     unsafe { libc::sigaction(signal, former.map_or(ptr::null(), ptr::from_ref), ptr::null_mut()) };

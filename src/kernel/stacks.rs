@@ -105,6 +105,7 @@ impl Drop for Stacks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stack::Seat;
     use std::cell::Cell;
     use std::rc::Rc;
 
@@ -114,10 +115,11 @@ mod tests {
         let count = Rc::new(Cell::new(0));
         for round in 1..=3 {
             let mut stack = stacks.take(SMALLEST).unwrap();
-            let count = count.clone();
+            let (seat, count) = (Seat::default(), count.clone());
             stack.load(Box::new(move || count.set(count.get() + 1)));
-            assert_eq!(stack.resume(), stack::Turn::Done);
-            stacks.give(SMALLEST, stack);
+            seat.put(stack);
+            assert_eq!(seat.resume(), stack::Turn::Done);
+            stacks.give(SMALLEST, seat.take().unwrap());
             assert_eq!(stacks.finished[0].1.len(), 1);
             assert_eq!(round, round.max(1));
         }

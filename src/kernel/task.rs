@@ -7,7 +7,7 @@ use super::choice::Choices;
 use super::clock::{Clock, Nanos};
 use super::name::{Identity, TaskletId};
 use super::ready::Ready;
-use super::stack::{Body, Stack};
+use super::stack::{Body, Seat};
 use super::trace::{ChannelId, Trace};
 use super::wait::Wait;
 use smallvec::SmallVec;
@@ -80,8 +80,14 @@ pub(crate) struct Home {
     pub(crate) now: Cell<Nanos>,
     /// The run ends because its OS thread panics.
     pub(crate) host_panics: Cell<bool>,
-    /// Set by a tasklet that suspends but stays ready.
-    pub(crate) again: Cell<bool>,
+    /// Turns until the scheduler looks at what happened.
+    pub(crate) slice: Cell<u64>,
+    /// Turns that were taken out of a slice because something happened.
+    pub(crate) unspent: Cell<u64>,
+    /// Something has happened that the scheduler must look at.
+    pub(crate) attention: Cell<bool>,
+    /// Tasklets that have suspended themselves for good.
+    pub(crate) given_up: RefCell<Vec<Rc<Task>>>,
     /// When the next one parks: the time of the last look at the clock, and later by as many
     /// nanoseconds as tasklets have parked since.
     pub(crate) parks: Cell<Nanos>,
@@ -90,6 +96,8 @@ pub(crate) struct Home {
     pub(crate) trace: Trace,
     /// Whether somebody listens to `trace`.
     pub(crate) traced: bool,
+    /// Nobody listens, and the ready queue is first in, first out.
+    pub(crate) plain: bool,
     /// Operations of a tasklet before it takes the slow gate: none while somebody listens.
     pub(crate) fuel: u32,
     /// Operations a tasklet may do without giving way.
@@ -131,6 +139,14 @@ pub(crate) struct ChannelFacts {
     pub(crate) receivers_waiting: Vec<TaskletId>,
     pub(crate) sender_holders: Vec<Holder>,
     pub(crate) receiver_holders: Vec<Holder>,
+}
+
+impl Home {
+    /// Makes the scheduler look at what happened before its next turn.
+    pub(crate) fn look_soon(&self) {
+        self.unspent.set(self.unspent.get() + self.slice.replace(0));
+        self.attention.set(true);
+    }
 }
 
 impl Registry {
@@ -184,9 +200,11 @@ pub struct Task {
     pub(crate) home: Rc<Home>,
     /// Counts openings and settlements of waits.
     pub(super) serial: Cell<u64>,
-    /// Who is behind it in the ready queue.
-    pub(super) next: Cell<Option<Rc<Task>>>,
-    pub(crate) stack: Cell<Option<Stack>>,
+    pub(crate) seat: Seat,
+    /// Operations it may still do without a closer look; 0 means look now.
+    pub(super) fuel: Cell<u32>,
+    /// What `fuel` begins with at each turn.
+    tank: Cell<u32>,
     /// How the last wait was settled.
     pub(super) outcome: Cell<u32>,
     pub(crate) flags: Cell<u16>,
@@ -211,20 +229,21 @@ impl Task {
         Task {
             who,
             stamp: STAMPS.with(|it| it.replace(it.get() + 1)),
-            home,
             serial: Cell::new(0),
             outcome: Cell::new(0),
             flags: Cell::new(0),
             doing: Cell::new(Doing::Nothing),
             at: Cell::new(None),
             arrived: Cell::new(0),
-            next: Cell::new(None),
             body: Cell::new(Some(body)),
-            stack: Cell::new(None),
+            seat: Seat::default(),
+            fuel: Cell::new(0),
+            tank: Cell::new(home.fuel),
             stack_bytes,
             slot: Cell::new(0),
             joiners: RefCell::default(),
             extra: OnceCell::new(),
+            home,
         }
     }
 
@@ -246,12 +265,28 @@ impl Task {
         self.flags.get() & bits != 0
     }
 
+    #[inline]
     pub(crate) fn set(&self, bits: u16) {
         self.flags.set(self.flags.get() | bits);
+        if bits & flag::INTERRUPTED != 0 {
+            self.tank.set(0);
+            self.fuel.set(0); // its next operation must see that
+        }
     }
 
+    #[inline]
     pub(crate) fn clear(&self, bits: u16) {
         self.flags.set(self.flags.get() & !bits);
+        if bits & flag::INTERRUPTED != 0 && !self.has(flag::INTERRUPTED) {
+            self.tank.set(self.home.fuel);
+            self.refuel();
+        }
+    }
+
+    /// Gives it its operations until it must give way.
+    #[inline(always)]
+    pub(crate) fn refuel(&self) {
+        self.fuel.set(self.tank.get());
     }
 
     /// Whether a wait of it is open.

@@ -117,7 +117,6 @@ impl TaskletRef {
         if !self.is_finished() {
             wake_paused(&self.task);
             wait::interrupt(&self.task, why);
-            running::look_closer(&self.task);
         }
     }
 

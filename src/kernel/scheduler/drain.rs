@@ -63,7 +63,7 @@ impl Scheduler {
 
     /// Gives a tasklet up that would not end: it never runs again.
     pub(super) fn abandon(&self, task: &Rc<Task>) {
-        drop(task.stack.take()); // it holds live frames, so this leaks it
+        drop(task.seat.take()); // it holds live frames, so this leaks it
         *task.extra().failure.borrow_mut() = Some(Failure::Cancelled);
         self.abandoned.borrow_mut().push(task.clone());
         self.finish(task);

@@ -39,7 +39,7 @@ impl Scheduler {
     /// Called when nothing is ready: waits for the outside or says why not.
     pub(super) fn idle(&self, limit: &Limit<'_>) -> Option<Ran> {
         self.attend(0);
-        if !self.home.ready.is_empty() || self.attention.get() {
+        if !self.home.ready.is_empty() || self.home.attention.get() {
             return None;
         }
         let next = self.timers.borrow_mut().next();
