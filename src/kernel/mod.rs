@@ -1,9 +1,9 @@
 //! The kernel: runs tasklets and knows waits, but no channel and no socket.
 //!
 //! Reading order, each file using only those before it: `choice` (the one place where runs
-//! differ), `clock`, `name`, `stack` (all the `unsafe`), `stage` (who is shown as running), `trace`;
-//! `task` and `wait` (a tasklet's control block and its one wait), `ready`, `stacks`; `timer`,
-//! `poller`, `running` (what runs on this OS thread); `scheduler`; `operation`.
+//! differ), `clock`, `name`, `stack` (all the `unsafe`), `stage` (who is shown as running),
+//! `trace`; `task` and `wait` (a tasklet's control block and its one wait), `ready`, `stacks`;
+//! `timer`, `poller`, `running` (what runs on this OS thread); `scheduler`; `operation`.
 //!
 //! Deliberately absent: any word about channels (they are operations like others), any global
 //! state beyond what describes the machine, and preemption.
