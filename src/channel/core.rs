@@ -28,7 +28,9 @@ pub(super) struct Core<T> {
     /// Which end is gone.
     pub(super) no_sender: Cell<bool>,
     pub(super) no_receiver: Cell<bool>,
-    pub(super) manners: Cell<Manners>,
+    manners: Cell<Manners>,
+    /// `manners` are not the default.
+    mannered: Cell<bool>,
     pub(super) id: ChannelId,
     /// Where everybody waits who does not stand in the spot: see [`queue`](Core::queue).
     queue: RefCell<Queue<T>>,
@@ -88,6 +90,7 @@ impl<T> Core<T> {
             name: RefCell::new(None),
             made_at,
             manners: Cell::new(Manners::default()),
+            mannered: Cell::new(false),
             senders: RefCell::default(),
             receivers: RefCell::default(),
             no_sender: Cell::new(false),
@@ -266,13 +269,18 @@ impl<T> Core<T> {
         Given::Done
     }
 
+    pub(super) fn set_manners(&self, manners: Manners) {
+        self.manners.set(manners);
+        self.mannered.set(manners != Manners::default());
+    }
+
     /// Settles the wait of the partner, which is the end that `side` prefers.
     #[inline(always)]
     fn complete(&self, partner: Wait, branch: u32, side: Prefer) {
-        if self.manners.get() == Manners::default() {
-            partner.settle(branch);
-        } else {
+        if self.mannered.get() {
             self.complete_with_manners(partner, branch, side);
+        } else {
+            partner.settle(branch);
         }
     }
 

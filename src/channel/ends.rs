@@ -68,11 +68,8 @@ impl<T: 'static> Sender<T> {
     #[inline(always)]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         let at = Location::caller();
-        self.note_holder();
-        match running::gate(true) {
-            Ok(false) => {}
-            Ok(true) => self.core.tell(Direction::Send),
-            Err(why) => return Err(SendError { value, why }),
+        if let Err(why) = self.begin(true) {
+            return Err(SendError { value, why });
         }
         match self.core.give(value) {
             Given::Done => Ok(()),
@@ -134,11 +131,8 @@ impl<T: 'static> Sender<T> {
     #[doc(alias("signal", "put_nowait"))]
     pub fn try_send(&self, value: T) -> Result<Option<T>, SendError<T>> {
         let at = Location::caller();
-        self.note_holder();
-        match running::gate(false) {
-            Ok(false) => {}
-            Ok(true) => self.core.tell(Direction::Send),
-            Err(why) => return Err(SendError { value, why }),
+        if let Err(why) = self.begin(false) {
+            return Err(SendError { value, why });
         }
         match self.core.give(value) {
             Given::Done => Ok(None),
@@ -240,11 +234,8 @@ impl<T: 'static> Receiver<T> {
     #[inline(always)]
     pub fn recv(&self) -> Result<T, Halt> {
         let at = Location::caller();
-        self.note_holder();
         loop {
-            if running::gate(true)? {
-                self.core.tell(Direction::Receive);
-            }
+            self.begin(true)?;
             match self.core.take(at) {
                 Taken::Value(value) => return Ok(value),
                 Taken::Closed => return Err(Halt::Closed),
@@ -287,11 +278,8 @@ impl<T: 'static> Receiver<T> {
     #[doc(alias = "get_nowait")]
     pub fn try_recv(&self) -> Result<Option<T>, Halt> {
         let at = Location::caller();
-        self.note_holder();
         loop {
-            if running::gate(false)? {
-                self.core.tell(Direction::Receive);
-            }
+            self.begin(false)?;
             match self.core.take(at) {
                 Taken::Value(value) => return Ok(Some(value)),
                 Taken::Closed => return Err(Halt::Closed),
@@ -381,6 +369,25 @@ impl<T: 'static> Receiver<T> {
 macro_rules! both_ends {
     ($end:ident, $handles:ident, $gone:ident, $close:ident, $title:literal, $direction:ident) => {
         impl<T: 'static> $end<T> {
+            /// What an operation does first: see [`running::gate`].
+            #[inline(always)]
+            fn begin(&self, may_wait: bool) -> Result<(), Halt> {
+                if running::passes(self.holder.get()) {
+                    return Ok(());
+                }
+                self.begin_watched(may_wait)
+            }
+
+            #[cold]
+            #[inline(never)]
+            fn begin_watched(&self, may_wait: bool) -> Result<(), Halt> {
+                self.note_holder();
+                if running::gate(may_wait)? {
+                    self.core.tell(Direction::$direction);
+                }
+                Ok(())
+            }
+
             /// Notes that the running tasklet uses this handle.
             #[inline(always)]
             pub(super) fn note_holder(&self) {

@@ -14,6 +14,7 @@ impl<T> Iterator for Iter<'_, T> {
     type Item = T;
 
     #[track_caller]
+    #[inline(always)]
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }
@@ -38,6 +39,7 @@ impl<T> Iterator for IntoIter<T> {
     type Item = T;
 
     #[track_caller]
+    #[inline(always)]
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }

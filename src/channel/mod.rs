@@ -133,7 +133,7 @@ impl Builder {
     pub fn channel<T: 'static>(self) -> (Sender<T>, Receiver<T>) {
         let core = Core::new(Location::caller());
         *core.name.borrow_mut() = self.name;
-        core.manners.set(Manners { prefer: self.prefer, yields: self.yields });
+        core.set_manners(Manners { prefer: self.prefer, yields: self.yields });
         (Sender::first(core.clone()), Receiver::first(core))
     }
 }

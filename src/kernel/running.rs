@@ -83,13 +83,14 @@ pub(crate) fn traced() -> Option<Rc<Task>> {
 /// True if somebody listens to what the tasklet does.
 #[inline(always)]
 pub(crate) fn gate(may_wait: bool) -> Result<bool, Halt> {
-    let fuelled = with(|task| {
-        let Some(task) = task else { return false };
-        let fuel = task.fuel.get();
-        task.fuel.set(fuel.saturating_sub(1));
-        fuel > 0
-    });
-    if fuelled { Ok(false) } else { slow_gate(may_wait) }
+    let fast = with(|it| it.is_some_and(|it| it.spend_fuel()));
+    if fast { Ok(false) } else { slow_gate(may_wait) }
+}
+
+/// Whether the tasklet with this stamp runs and need not pass the [`gate`]; counts as passing it.
+#[inline(always)]
+pub(crate) fn passes(stamp: u64) -> bool {
+    with(|it| it.is_some_and(|it| it.stamp == stamp && it.spend_fuel()))
 }
 
 #[cold]

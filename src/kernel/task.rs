@@ -283,6 +283,16 @@ impl Task {
         }
     }
 
+    /// Counts an operation that needs no closer look; false if it needs one.
+    #[inline(always)]
+    pub(super) fn spend_fuel(&self) -> bool {
+        let fuel = self.fuel.get();
+        if fuel > 0 {
+            self.fuel.set(fuel - 1);
+        }
+        fuel > 0
+    }
+
     /// Gives it its operations until it must give way.
     #[inline(always)]
     pub(crate) fn refuel(&self) {
