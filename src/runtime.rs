@@ -15,8 +15,8 @@ use crate::kernel::clock::NEVER;
 use crate::kernel::scheduler::{Limit, Ran, Scheduler};
 use crate::kernel::stack::lend;
 use crate::kernel::task::{Failure, Task, flag};
-use crate::tasklet::{Builder, SpawnError, Tasklet, body_of};
-use std::cell::RefCell;
+use crate::tasklet::{Builder, SpawnError, Tasklet, fulfil};
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -107,9 +107,9 @@ impl Runtime {
     pub fn run<R>(&self, main: impl FnOnce() -> R) -> Result<R, RunError> {
         let at = Location::caller();
         self.check_alone()?;
-        let (body, value) = body_of(main);
+        let value = Cell::new(None);
         let ended = lend((), |loan| {
-            let body = loan.erase(Box::new(body));
+            let body = loan.erase(|| fulfil(main, &value));
             let root = Builder::new().stack_size(self.root_bytes).root();
             let root = root.queue(&self.scheduler, body, at).map_err(RunError::Spawn)?;
             self.drive_to_end(&root)?;
@@ -203,9 +203,7 @@ impl Runtime {
         builder: Builder,
         f: impl FnOnce() -> T + 'static,
     ) -> Result<Tasklet<T>, SpawnError> {
-        let (body, value) = body_of(f);
-        let task = builder.queue(&self.scheduler, Box::new(body), Location::caller())?;
-        Ok(Tasklet::new(task, value))
+        builder.make(&self.scheduler, f, Location::caller())
     }
 
     /// Lets one tasklet run until it suspends.

@@ -11,7 +11,7 @@ use crate::kernel::scheduler::{Scheduler, has_panic};
 use crate::kernel::stack::{Loan, lend};
 use crate::kernel::task::{Doing, Failure, Task, flag};
 use crate::kernel::wait::Wait;
-use crate::tasklet::{Builder, SpawnError, Tasklet, TaskletRef, body_of};
+use crate::tasklet::{Builder, SpawnError, Tasklet, TaskletRef, Value, fulfil};
 use crate::time::{self, Region, Timed};
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -252,15 +252,15 @@ impl<'scope> Scope<'scope, '_> {
         let at = Location::caller();
         let children = self.loan.state.clone();
         let scheduler = Scheduler::active().expect("a scope is open only in a run");
-        let (body, value) = body_of(f);
-        let watched = children.clone();
-        let body = self.loan.erase(Box::new(move || {
-            body();
+        let value = Rc::new(Cell::new(None));
+        let (result, watched) = (value.clone(), children.clone());
+        let body = self.loan.erase(move || {
+            fulfil(f, &result);
             if let Some(me) = running::current().filter(|it| has_panic(it)) {
                 watched.note_panic(me);
                 watched.cancel();
             }
-        }));
+        });
         let task = builder.queue(&scheduler, body, at)?;
         if let Some(region) = &children.region {
             Region::adopt(region, &task);
@@ -270,7 +270,7 @@ impl<'scope> Scope<'scope, '_> {
         }
         task.set(flag::SCOPED);
         children.add(task.clone());
-        Ok(ScopedTasklet { inner: Tasklet::new(task, value), scope: PhantomData })
+        Ok(ScopedTasklet { inner: Tasklet::new(task, Value::Apart(value)), scope: PhantomData })
     }
 
     /// Spawns a tasklet whose error cancels its siblings and is kept in the [`ScopeError`].

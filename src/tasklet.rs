@@ -8,6 +8,7 @@ mod reference;
 pub use reference::{State, TaskletRef};
 
 use crate::error::{Halt, JoinError};
+use crate::kernel::body::Body;
 use crate::kernel::operation::Arm;
 use crate::kernel::running::{self, Unwound};
 use crate::kernel::scheduler::{Plan, Scheduler};
@@ -151,9 +152,19 @@ impl Builder {
     ) -> Result<Tasklet<T>, SpawnError> {
         let scheduler = Scheduler::active()
             .ok_or_else(|| SpawnError { why: "a tasklet can only be spawned in a run".into() })?;
-        let (body, value) = body_of(f);
-        let task = self.queue(&scheduler, Box::new(body), Location::caller())?;
-        Ok(Tasklet::new(task, value))
+        self.make(&scheduler, f, Location::caller())
+    }
+
+    /// A tasklet of `scheduler` that runs `f`.
+    pub(crate) fn make<T: 'static>(
+        self,
+        scheduler: &Scheduler,
+        f: impl FnOnce() -> T + 'static,
+        spawned_at: &'static Location<'static>,
+    ) -> Result<Tasklet<T>, SpawnError> {
+        let work = Rc::new(Work { f: Cell::new(Some(f)), value: Cell::new(None) });
+        let task = self.queue(scheduler, work.clone(), spawned_at)?;
+        Ok(Tasklet::new(task, Value::Within(work)))
     }
 
     /// The root tasklet of a run.
@@ -163,21 +174,21 @@ impl Builder {
     }
 
     pub(crate) fn queue(
-        self,
+        &self,
         scheduler: &Scheduler,
-        body: Box<dyn FnOnce()>,
+        body: Rc<dyn Body>,
         spawned_at: &'static Location<'static>,
     ) -> Result<Rc<Task>, SpawnError> {
         let stack_bytes = self.stack_bytes.unwrap_or(scheduler.stack_bytes);
         if !(stacks::SMALLEST..=stacks::LARGEST).contains(&stack_bytes) {
-            let (least, most) = (stacks::SMALLEST, stacks::LARGEST);
-            let why = format!("a stack of {stack_bytes} bytes: not between {least} and {most}");
-            return Err(SpawnError { why });
+            return Err(SpawnError::of_size(stack_bytes));
         }
         // Stacks of the same number of pages are the same to who uses them again.
-        let stack_bytes = stack_bytes.next_multiple_of(page_bytes());
+        let within_page = page_bytes() - 1; // a page is a power of two
+        let stack_bytes = (stack_bytes + within_page) & !within_page;
         let Builder { name, daemon, root, .. } = self;
-        let plan = Plan { name, spawned_at, stack_bytes, daemon, root };
+        let name = name.as_ref();
+        let plan = Plan { name, spawned_at, stack_bytes, daemon: *daemon, root: *root };
         scheduler.spawn(plan, body).map_err(|why| SpawnError { why })
     }
 }
@@ -186,6 +197,14 @@ impl Builder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpawnError {
     why: String,
+}
+
+impl SpawnError {
+    #[cold]
+    fn of_size(bytes: usize) -> SpawnError {
+        let (least, most) = (stacks::SMALLEST, stacks::LARGEST);
+        SpawnError { why: format!("a stack of {bytes} bytes: not between {least} and {most}") }
+    }
 }
 
 impl fmt::Display for SpawnError {
@@ -202,36 +221,80 @@ impl From<SpawnError> for std::io::Error {
     }
 }
 
-/// What a tasklet runs, and where its result will be.
-pub(crate) fn body_of<T>(f: impl FnOnce() -> T) -> (impl FnOnce(), Rc<Cell<Option<T>>>) {
-    let value = Rc::new(Cell::new(None));
-    let result = value.clone();
-    let body = move || {
-        let task = running::current().expect("a body runs in its tasklet");
-        let ended = catch_unwind(AssertUnwindSafe(|| {
-            if task.has(flag::CANCELLED) {
-                return false; // it never began; `f` is dropped in its tasklet all the same
-            }
-            result.set(Some(f()));
-            true
-        }));
-        let cleaned = catch_unwind(AssertUnwindSafe(|| drop_locals(&task)));
-        let dropped = catch_unwind(AssertUnwindSafe(|| {
-            // A result whose tasklet panicked after all is not given out.
-            if task.has(flag::DETACHED) || cleaned.is_err() {
-                drop(result.take());
-            }
-            drop(result);
-        }));
-        let failure = match ended.and_then(|it| cleaned.and(dropped).map(|()| it)) {
-            Ok(true) => return,
-            Ok(false) => Failure::Cancelled,
-            Err(payload) if payload.is::<Unwound>() => Failure::Cancelled,
-            Err(payload) => Failure::Panicked(payload),
-        };
-        *task.extra().failure.borrow_mut() = Some(failure);
+/// What a tasklet runs, and then what came of it.
+struct Work<F, T> {
+    f: Cell<Option<F>>,
+    value: Cell<Option<T>>,
+}
+
+impl<F: FnOnce() -> T, T> Body for Work<F, T> {
+    fn run(self: Rc<Self>) {
+        let f = self.f.take().expect("a body runs once");
+        fulfil(f, &self.value);
+    }
+}
+
+/// What has a result in it.
+pub(crate) trait Outcome<T> {
+    fn take(&self) -> Option<T>;
+}
+
+impl<F, T> Outcome<T> for Work<F, T> {
+    fn take(&self) -> Option<T> {
+        self.value.take()
+    }
+}
+
+/// Where a tasklet leaves its result.
+pub(crate) enum Value<T> {
+    /// In the same piece of memory as its body.
+    Within(Rc<dyn Outcome<T>>),
+    /// By itself, since the body borrows.
+    Apart(Rc<Cell<Option<T>>>),
+}
+
+impl<T> Value<T> {
+    fn take(&self) -> Option<T> {
+        match self {
+            Value::Within(outcome) => outcome.take(),
+            Value::Apart(value) => value.take(),
+        }
+    }
+}
+
+/// Runs `f` as the body of the running tasklet; leaves in `value`, or in the tasklet, how it ended.
+pub(crate) fn fulfil<T>(f: impl FnOnce() -> T, value: &Cell<Option<T>>) {
+    let task = running::current().expect("a body runs in its tasklet");
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        if task.has(flag::CANCELLED) {
+            return false; // it never began; `f` is dropped in its tasklet all the same
+        }
+        value.set(Some(f()));
+        true
+    }));
+    let plain = matches!(ended, Ok(true)) && !task.has(flag::DETACHED);
+    if !plain || task.extra_if_any().is_some() {
+        clean_up(&task, ended, value);
+    }
+}
+
+/// What is left to do in a tasklet whose body has `ended`: true if it had begun.
+#[inline(never)]
+fn clean_up<T>(task: &Task, ended: std::thread::Result<bool>, value: &Cell<Option<T>>) {
+    let cleaned = catch_unwind(AssertUnwindSafe(|| drop_locals(task)));
+    let dropped = catch_unwind(AssertUnwindSafe(|| {
+        // A result whose tasklet panicked after all is not given out.
+        if task.has(flag::DETACHED) || cleaned.is_err() {
+            drop(value.take());
+        }
+    }));
+    let failure = match ended.and_then(|it| cleaned.and(dropped).map(|()| it)) {
+        Ok(true) => return,
+        Ok(false) => Failure::Cancelled,
+        Err(payload) if payload.is::<Unwound>() => Failure::Cancelled,
+        Err(payload) => Failure::Panicked(payload),
     };
-    (body, value)
+    *task.extra().failure.borrow_mut() = Some(failure);
 }
 
 /// Drops the tasklet's locals, those that their destructors make, and an error that was injected
@@ -254,12 +317,12 @@ fn drop_locals(task: &Task) {
 /// Dereferences to [`TaskletRef`], which has everything but [`join`](Tasklet::join).
 pub struct Tasklet<T> {
     me: TaskletRef,
-    value: Rc<Cell<Option<T>>>,
+    value: Value<T>,
     outcome: Option<Result<T, JoinError>>,
 }
 
 impl<T> Tasklet<T> {
-    pub(crate) fn new(task: Rc<Task>, value: Rc<Cell<Option<T>>>) -> Tasklet<T> {
+    pub(crate) fn new(task: Rc<Task>, value: Value<T>) -> Tasklet<T> {
         Tasklet { me: TaskletRef { task }, value, outcome: None }
     }
 
@@ -273,11 +336,10 @@ impl<T> Tasklet<T> {
     /// it began or had to be unwound; [`JoinError::Halted`] when the caller is stopped from
     /// waiting: then the tasklet goes on, detached.
     #[track_caller]
+    #[inline]
     #[doc(alias("wait", "get"))]
     pub fn join(mut self) -> Result<T, JoinError> {
-        if !self.is_finished() {
-            self.await_end(Location::caller())?;
-        }
+        await_end(&self.me.task, Location::caller())?;
         self.result()
     }
 
@@ -291,16 +353,8 @@ impl<T> Tasklet<T> {
     /// If the result has been taken.
     #[track_caller]
     pub fn join_mut(&mut self) -> Result<T, JoinError> {
-        if !self.is_finished() {
-            self.await_end(Location::caller())?;
-        }
+        await_end(&self.me.task, Location::caller())?;
         self.result()
-    }
-
-    fn await_end(&self, at: &'static Location<'static>) -> Result<(), Halt> {
-        let doing = Doing::Joining(self.me.id());
-        running::wait_for(doing, at, |wait| self.me.task.add_joiner(wait, 0))?;
-        Ok(())
     }
 
     fn result(&mut self) -> Result<T, JoinError> {
@@ -322,6 +376,15 @@ impl<T> Tasklet<T> {
     pub fn handle(&self) -> TaskletRef {
         self.me.clone()
     }
+}
+
+/// Waits until `task` has ended.
+#[inline(always)]
+fn await_end(task: &Task, at: &'static Location<'static>) -> Result<(), Halt> {
+    if !task.has(flag::FINISHED) {
+        running::wait_for(Doing::Joining(task.id()), at, |wait| task.add_joiner(wait, 0))?;
+    }
+    Ok(())
 }
 
 impl<T> std::ops::Deref for Tasklet<T> {
@@ -362,7 +425,7 @@ impl<T> Arm for Tasklet<T> {
         1
     }
     fn withdraw(&mut self, wait: &Wait, _: u32) {
-        self.me.task.joiners.borrow_mut().retain(|(it, _)| !it.is_same(wait));
+        self.me.task.remove_joiner(wait);
     }
     fn complete(&mut self, _: u32, _: bool, _: &'static Location<'static>) -> bool {
         true

@@ -6,7 +6,9 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use support::{isolated, status_kib};
-use tasklets::{JoinError, Runtime, State, channel, run, spawn, yield_now};
+use tasklets::{
+    Builder, JoinError, Runtime, State, TaskletRef, channel, run, scope, spawn, yield_now,
+};
 
 #[test]
 fn a_join_that_gives_way_first_sees_an_end_that_comes_meanwhile() {
@@ -97,4 +99,66 @@ fn a_receiver_that_a_permit_was_granted_for_is_waiting() {
         permit.send(3).unwrap();
         assert_eq!(receiver.join().unwrap(), Ok(3));
     });
+}
+
+#[test]
+fn a_handle_of_an_ended_tasklet_is_never_that_of_a_later_one() {
+    run(|| {
+        let mut ended: Vec<TaskletRef> = Vec::new();
+        for round in 0..50 {
+            // Some handles are kept and some are not, so that some memory can be used again.
+            let tasklet = if round % 7 == 0 {
+                Builder::new().name(format!("round {round}")).spawn(yield_now).unwrap()
+            } else {
+                spawn(yield_now)
+            };
+            let handle = tasklet.handle();
+            assert!(ended.iter().all(|it| *it != handle && it.id() != handle.id()));
+            assert_eq!(handle.state(), State::Ready);
+            assert_eq!(handle.name().is_some(), round % 7 == 0);
+            tasklet.join().unwrap();
+            if round % 3 == 0 {
+                ended.push(handle);
+            }
+        }
+        assert!(ended.iter().all(TaskletRef::is_finished));
+        let paths: Vec<_> = ended.iter().map(|it| it.path()).collect();
+        assert!(paths.iter().zip((0..50).step_by(3)).all(|(it, nth)| *it == format!("root.{nth}")));
+    });
+}
+
+#[test]
+fn everybody_who_waits_for_an_end_learns_of_it() {
+    run(|| {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        scope(|s| {
+            let child = s.spawn(|| (0..5).for_each(|_| yield_now()));
+            let log = log.clone();
+            // The scope waits for the child too.
+            s.spawn(move || {
+                child.join().unwrap();
+                log.borrow_mut().push("joined");
+            });
+        });
+        log.borrow_mut().push("left");
+        assert_eq!(*log.borrow(), ["joined", "left"]);
+    });
+}
+
+#[test]
+fn memory_of_ended_tasklets_is_used_again() {
+    let Some(ended) = isolated(|| {
+        let churn = |count| {
+            run(move || {
+                (0..count).for_each(|it| assert_eq!(spawn(move || it).join().unwrap(), it))
+            });
+        };
+        churn(1_000);
+        let before = status_kib("VmRSS");
+        churn(100_000);
+        assert!(status_kib("VmRSS") < before + 1_024, "ended tasklets use up memory");
+    }) else {
+        return;
+    };
+    ended.well();
 }

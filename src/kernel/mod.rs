@@ -1,14 +1,15 @@
 //! The kernel: runs tasklets and knows waits, but no channel and no socket.
 //!
 //! Reading order, each file using only those before it: `choice` (the one place where runs
-//! differ), `clock`, `name`, `stack` (all the `unsafe`), `stage` (who is shown as running),
-//! `trace`; `task` and `wait` (a tasklet's control block and its one wait), `ready`, `stacks`;
-//! `timer`, `poller`, `running` (what runs on this OS thread); `scheduler`; `operation`.
+//! differ), `clock`, `name`, `body`, `stack` (all the `unsafe`), `stage` (who is shown as running),
+//! `trace`; `task` and `wait` (a tasklet's control block and its one wait), `ready`, `stacks`,
+//! `table`; `timer`, `poller`, `running` (what runs on this OS thread); `scheduler`; `operation`.
 //!
 //! Deliberately absent: any word about channels (they are operations like others), any global
 //! state beyond what describes the machine, and preemption.
 
 mod baton;
+pub(crate) mod body;
 pub(crate) mod choice;
 pub(crate) mod clock;
 pub(crate) mod fatal;
@@ -21,6 +22,7 @@ pub(crate) mod scheduler;
 pub(crate) mod stack;
 pub(crate) mod stacks;
 pub(crate) mod stage;
+mod table;
 pub(crate) mod task;
 pub(crate) mod timer;
 pub(crate) mod trace;

@@ -69,29 +69,46 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The identity of the `nth` tasklet made outside of any other; the 0th is the root.
-    pub(crate) fn outer(
-        id: TaskletId,
-        name: Option<Rc<str>>,
-        spawned_at: &'static Location<'static>,
-        nth: u32,
-    ) -> Identity {
-        let (own, children) = (OnceCell::new(), Cell::new(0));
-        Identity { id, name, spawned_at, parent: None, nth, own, children }
+    /// The identity of a tasklet that is not there yet.
+    pub(crate) fn nobody() -> Identity {
+        Identity {
+            id: TaskletId(u64::MAX),
+            name: None,
+            spawned_at: Location::caller(),
+            parent: None,
+            nth: 0,
+            own: OnceCell::new(),
+            children: Cell::new(0),
+        }
     }
 
-    /// The identity of the next child of `self`.
-    pub(crate) fn child(
-        &self,
+    /// Makes it that of the `nth` nameless tasklet made outside of any other; the 0th is the root.
+    pub(crate) fn become_outer(
+        &mut self,
         id: TaskletId,
-        name: Option<Rc<str>>,
         spawned_at: &'static Location<'static>,
-    ) -> Identity {
-        let nth = self.children.get();
-        self.children.set(nth.wrapping_add(1));
-        let (own, children) = (OnceCell::new(), Cell::new(0));
-        let parent = Some(self.path().clone());
-        Identity { id, name, spawned_at, parent, nth, own, children }
+        nth: u32,
+    ) {
+        *self = Identity { id, spawned_at, nth, ..Identity::nobody() };
+    }
+
+    /// Makes a nameless one that of the next child of `parent`.
+    #[inline]
+    pub(crate) fn become_child(
+        &mut self,
+        parent: &Identity,
+        id: TaskletId,
+        spawned_at: &'static Location<'static>,
+    ) {
+        let nth = parent.children.get();
+        parent.children.set(nth.wrapping_add(1));
+        let path = parent.path();
+        if !self.parent.as_ref().is_some_and(|it| Rc::ptr_eq(it, path)) {
+            self.parent = Some(path.clone());
+        }
+        self.own.take();
+        self.children.set(0);
+        (self.id, self.spawned_at, self.nth) = (id, spawned_at, nth);
     }
 
     pub(crate) fn path(&self) -> &Rc<Path> {
@@ -133,14 +150,27 @@ mod tests {
     #[test]
     fn a_path_counts_the_children_of_each_parent() {
         let here = Location::caller();
-        let root = Identity::outer(TaskletId(0), None, here, 0);
-        let first = root.child(TaskletId(1), None, here);
-        let second = root.child(TaskletId(2), Some("b".into()), here);
-        let grandchild = second.child(TaskletId(3), None, here);
+        let outer = |id, nth| {
+            let mut who = Identity::nobody();
+            who.become_outer(TaskletId(id), here, nth);
+            who
+        };
+        let child = |parent: &Identity, id, name: Option<&str>| {
+            let mut who = Identity::nobody();
+            who.become_child(parent, TaskletId(id), here);
+            who.name = name.map(Rc::from);
+            who
+        };
+        let root = outer(0, 0);
+        let first = child(&root, 1, None);
+        let second = child(&root, 2, Some("b"));
+        let mut grandchild = child(&second, 3, None);
         assert_eq!(root.path_text(), "root");
         assert_eq!(first.path_text(), "root.0");
         assert_eq!(grandchild.path_text(), "root.1.0");
-        assert_eq!(Identity::outer(TaskletId(9), None, here, 12).path_text(), "out.12");
+        grandchild.become_child(&first, TaskletId(4), here);
+        assert_eq!(grandchild.path_text(), "root.0.0", "its former path is forgotten");
+        assert_eq!(outer(9, 12).path_text(), "out.12");
         let mut text = Vec::new();
         second.write(&mut |part| text.extend_from_slice(part));
         assert_eq!(text, b"`b` (root.1)");

@@ -236,6 +236,7 @@ pub(crate) fn may_wait() -> Option<Rc<Task>> {
 ///
 /// # Panics
 /// Under a switch trap, and on the stack of a raw generator.
+#[inline]
 pub(crate) fn waiter_here() -> Result<Rc<Task>, Halt> {
     let task = waiter()?;
     check_place(&task);
@@ -299,6 +300,7 @@ pub(crate) fn park_committed(task: &Rc<Task>, doing: Doing, at: &'static Locatio
 }
 
 /// What the end of a wait without a winner means.
+#[inline]
 pub(crate) fn halt_of(task: &Rc<Task>, outcome: u32) -> Option<Halt> {
     match outcome {
         wait::CANCELLED => Some(fail(task, Halt::Cancelled)),
@@ -310,6 +312,7 @@ pub(crate) fn halt_of(task: &Rc<Task>, outcome: u32) -> Option<Halt> {
 }
 
 /// Waits until somebody settles the wait that `publish` was given, or an interruption does.
+#[inline(always)]
 pub(crate) fn wait_for(
     doing: Doing,
     at: &'static Location<'static>,

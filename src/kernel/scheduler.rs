@@ -6,14 +6,16 @@
 mod drain;
 mod outside;
 
+use super::body::{Body, Once};
 use super::clock::Nanos;
 use super::fatal;
-use super::name::{Identity, TaskletId};
+use super::name::TaskletId;
 use super::poller::Poller;
 use super::running::{self, Running};
 use super::stack::{self, Turn};
 use super::stacks::{self, Stacks};
 use super::stage::{self, Place, Slot, Stage};
+use super::table::{self, Table};
 use super::task::{Failure, Home, Task, flag};
 use super::timer::Timers;
 use super::trace::Event;
@@ -77,7 +79,7 @@ pub(crate) enum Ran {
 /// The tasklets of one runtime and what they wait for outside of themselves.
 pub(crate) struct Scheduler {
     pub(crate) home: Rc<Home>,
-    tasks: RefCell<Slab<Rc<Task>>>,
+    tasks: RefCell<Table>,
     stacks: RefCell<Stacks>,
     timers: RefCell<Timers>,
     poller: RefCell<Option<Poller>>,
@@ -113,8 +115,8 @@ pub(crate) struct Sizes {
 }
 
 /// What a new tasklet is to be like.
-pub(crate) struct Plan {
-    pub(crate) name: Option<Rc<str>>,
+pub(crate) struct Plan<'a> {
+    pub(crate) name: Option<&'a Rc<str>>,
     pub(crate) spawned_at: &'static Location<'static>,
     pub(crate) stack_bytes: usize,
     pub(crate) daemon: bool,
@@ -156,36 +158,43 @@ impl Scheduler {
     }
 
     /// Makes a tasklet and queues it. The error says what ran out.
-    pub(crate) fn spawn(&self, plan: Plan, body: stack::Body) -> Result<Rc<Task>, String> {
+    pub(crate) fn spawn(&self, plan: Plan<'_>, body: Rc<dyn Body>) -> Result<Rc<Task>, String> {
         if self.tasks.borrow().len() >= self.limit {
-            let (most, what) = stacks::limit();
-            let what = if self.limit < most { "Builder::max_tasklets" } else { what };
-            return Err(format!("{} tasklets are alive, as many as {what} allows", self.limit));
+            return Err(self.too_many());
         }
         let id = TaskletId(self.next_id.get());
         self.next_id.set(id.0 + 1);
-        let parent = running::current().filter(|it| Rc::ptr_eq(&it.home, &self.home));
-        let who = match parent {
-            Some(parent) => parent.who.child(id, plan.name, plan.spawned_at),
-            None if plan.root => Identity::outer(id, plan.name, plan.spawned_at, 0),
-            None => {
+        let mut task = table::block(&self.tasks, &self.home);
+        let new = Rc::get_mut(&mut task).expect("nobody refers to the block of no tasklet");
+        let Plan { name, spawned_at, stack_bytes, daemon, root } = plan;
+        match running::current() {
+            Some(parent) if Rc::ptr_eq(&parent.home, &self.home) => {
+                new.who.become_child(&parent.who, id, spawned_at);
+            }
+            _ if root => new.who.become_outer(id, spawned_at, 0),
+            _ => {
                 let nth = self.next_outer.get().wrapping_add(1);
                 self.next_outer.set(nth);
-                Identity::outer(id, plan.name, plan.spawned_at, nth)
+                new.who.become_outer(id, spawned_at, nth);
             }
-        };
-        let task = Rc::new(Task::new(who, self.home.clone(), body, plan.stack_bytes));
-        if plan.daemon {
-            task.set(flag::DAEMON);
         }
-        if self.draining.get() {
-            task.set(flag::CANCELLED);
+        if let Some(name) = name {
+            new.who.name = Some(name.clone());
         }
-        task.arrived.set(self.home.now.get());
-        task.slot.set(self.tasks.borrow_mut().insert(task.clone()));
+        let daemon = if daemon { flag::DAEMON } else { 0 };
+        let cancelled = if self.draining.get() { flag::CANCELLED } else { 0 };
+        new.begin(body, stack_bytes, daemon | cancelled);
+        self.tasks.borrow_mut().add(task.clone());
         self.home.ready.push(task.clone());
         self.tell(|| Event::Spawned { tasklet: id });
         Ok(task)
+    }
+
+    #[cold]
+    fn too_many(&self) -> String {
+        let (most, what) = stacks::limit();
+        let what = if self.limit < most { "Builder::max_tasklets" } else { what };
+        format!("{} tasklets are alive, as many as {what} allows", self.limit)
     }
 
     /// What a higher layer keeps for this run, made when first asked for.
@@ -205,7 +214,7 @@ impl Scheduler {
 
     /// All tasklets that have not ended, in the order of their ids.
     pub(crate) fn tasks(&self) -> Vec<Rc<Task>> {
-        let mut tasks: Vec<_> = self.tasks.borrow().iter().map(|(_, it)| it.clone()).collect();
+        let mut tasks = self.tasks.borrow().living().to_vec();
         tasks.sort_by_key(|it| it.id());
         tasks
     }
@@ -441,13 +450,13 @@ impl Scheduler {
     }
 
     /// `body` with what it expects to find on its OS thread.
-    fn on_thread(self: &Rc<Self>, task: Rc<Task>, body: stack::Body) -> stack::Body {
+    fn on_thread(self: &Rc<Self>, task: Rc<Task>, body: Rc<dyn Body>) -> Rc<dyn Body> {
         let scheduler = self.clone();
-        Box::new(move || {
+        Rc::new(Once::new(move || {
             let _active = Stage::new(Active, Some(scheduler));
             let _stage = Stage::new(Running, Some(task));
-            body();
-        })
+            body.run();
+        }))
     }
 
     fn finish(&self, task: &Rc<Task>) {
@@ -455,10 +464,8 @@ impl Scheduler {
         if self.until.get() == Some(task.id()) {
             self.home.look_soon();
         }
-        self.tasks.borrow_mut().remove(task.slot.get());
-        for (joiner, branch) in task.joiners.take() {
-            joiner.settle(branch);
-        }
+        self.tasks.borrow_mut().remove(task);
+        task.settle_joiners();
         if has_panic(task) && !task.has(flag::SCOPED) {
             self.note_panicked(task);
         }

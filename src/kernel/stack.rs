@@ -7,29 +7,27 @@
 //! [`Stack::new`] maps one, [`Stack::load`] gives it a body, [`Seat::resume`] enters it until the
 //! body suspends or ends, [`Seat::suspend`] leaves it from inside; [`lend`] is how a body may
 //! borrow. The second engine (`baton.rs`) does the same without switching stacks, for Miri and race
-//! detectors.
+//! detectors. The outermost frame of a stack runs body after body and ends when that is dropped.
 //!
 //! ```text
 //!   low                                          high
-//!    | guard | sentinel |   free   | frames of body | door | Scope | GeneratorImpl |
-//!                                   ^ stack pointer          ^ `door` points here
+//!    | guard | sentinel |   free   | frames of body | serve: Scope | GeneratorImpl |
+//!                                   ^ stack pointer           ^ `door` points here
 //! ```
 #![allow(unsafe_code)]
 
 use super::baton::Baton;
+use super::body::{Body, Counted, enter};
 use super::fatal::{self, die};
 use generator::{Gn, LocalGenerator, Scope};
 use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
-
-/// What a tasklet runs. It must not unwind (the scheduler catches before).
-pub(crate) type Body = Box<dyn FnOnce()>;
 
 type Door = Scope<'static, 'static, (), ()>;
 
@@ -51,8 +49,10 @@ pub(crate) struct Stack {
 
 struct Inner {
     engine: Engine,
-    /// The `Scope` in the outermost frame; null unless a body is on the stack.
+    /// The `Scope` in the outermost frame; null until that frame is there.
     door: Cell<*mut Door>,
+    /// What the outermost frame is to run next; with nothing to run it ends.
+    body: Cell<Option<Rc<dyn Body>>>,
     /// Lowest usable address, and how many bytes are.
     low: usize,
     bytes: usize,
@@ -80,6 +80,7 @@ impl Stack {
             Inner {
                 engine,
                 door: Cell::default(),
+                body: Cell::default(),
                 low: 0,
                 bytes: usize::MAX,
                 phase: Cell::new(Phase::Done),
@@ -89,7 +90,14 @@ impl Stack {
             switched(bytes)?
         };
         let inner = NonNull::from(Box::leak(Box::new(inner)));
-        Ok(Stack { inner })
+        let stack = Stack { inner };
+        if let Engine::Switch(generator, _) = &stack.inner().engine {
+            // SAFETY: nobody else knows of the generator yet.
+            let generator = unsafe { &mut *generator.get() };
+            // SAFETY: `inner` is freed only after `serve` has ended, or never (`Stack::drop`).
+            generator.scoped_init(move |scope| serve(unsafe { inner.as_ref() }, scope));
+        }
+        Ok(stack)
     }
 
     fn inner(&self) -> &Inner {
@@ -99,29 +107,17 @@ impl Stack {
     }
 
     /// Puts `body` on the stack; the next [`resume`](Self::resume) starts it.
-    pub(crate) fn load(&mut self, body: Body) {
-        assert!(self.inner().phase.get() == Phase::Done, "the stack is in use");
-        self.inner().phase.set(Phase::Suspended);
-        let inner = self.inner;
-        match &self.inner().engine {
+    pub(crate) fn load(&mut self, body: Rc<dyn Body>) {
+        let inner = self.inner();
+        assert!(inner.phase.get() == Phase::Done, "the stack is in use");
+        inner.phase.set(Phase::Suspended);
+        match &inner.engine {
+            Engine::Switch(..) => drop(inner.body.replace(Some(body))),
             Engine::Thread(baton) => {
                 let job = Portable(body);
                 baton.load(move || {
                     let Portable(body) = { job };
                     enter(body);
-                });
-            }
-            Engine::Switch(generator, _) => {
-                // SAFETY: nobody else holds a reference: `resume` is not under way, since the
-                // stack was not live, and `&mut self` excludes another `load`.
-                let generator = unsafe { &mut *generator.get() };
-                generator.scoped_init(move |mut scope| {
-                    let door: *mut Scope<'_, 'static, (), ()> = &raw mut scope;
-                    // SAFETY: `inner` outlives its body: `Stack::drop` leaks it while live.
-                    let inner = unsafe { inner.as_ref() };
-                    inner.door.set(door.cast());
-                    enter(body);
-                    inner.phase.set(Phase::Done);
                 });
             }
         }
@@ -167,7 +163,7 @@ impl Seat {
         inner.phase.set(Phase::Active);
         match &inner.engine {
             Engine::Switch(generator, _) => {
-                // SAFETY: the only other references are made in `load`, which wants the stack
+                // SAFETY: the only other references are made in `drop`, which wants the stack
                 // `Done`, and in another `resume`, which wants it `Suspended`; it is `Active`.
                 let generator = unsafe { &mut *generator.get() };
                 generator.resume();
@@ -200,7 +196,7 @@ impl Seat {
         match &inner.engine {
             // SAFETY: we run on this stack (just checked), so it has a body; then `door` points to
             // the `Scope` in its outermost frame, which cannot return before we do. Nobody else
-            // uses that: only `suspend` does, and it runs once per stack.
+            // uses that: `suspend` runs once per stack, and `serve` uses it between two bodies.
             Engine::Switch(..) => unsafe { (*inner.door.get()).yield_with(()) },
             Engine::Thread(baton) => baton.suspend(),
         }
@@ -242,8 +238,15 @@ impl Drop for Stack {
         if self.inner().phase.get() != Phase::Done {
             return; // live frames: leak the mapping, the box and what the frames own
         }
+        if let Engine::Switch(generator, _) = &self.inner().engine
+            && !self.inner().door.get().is_null()
+        {
+            // SAFETY: the stack is `Done`, so nobody is in `resume`, who else refers to it.
+            let generator = unsafe { &mut *generator.get() };
+            generator.resume(); // `serve` finds nothing to run and ends
+        }
         // SAFETY: `inner` came from `Box::leak` in `new`, is dropped once, and nothing points to
-        // it any more: a `Seat` that held it has given it up, and `door` died with the body.
+        // it any more: a `Seat` that held it has given it up, and `serve` has ended.
         let mut inner = unsafe { Box::from_raw(self.inner.as_ptr()) };
         if let Engine::Switch(generator, guard) = &mut inner.engine {
             guard.lift();
@@ -273,6 +276,7 @@ fn switched(bytes: usize) -> Result<Inner, String> {
         bytes: high - guard.top(),
         engine: Engine::Switch(UnsafeCell::new(ManuallyDrop::new(generator)), guard),
         door: Cell::default(),
+        body: Cell::default(),
         phase: Cell::new(Phase::Done),
     })
 }
@@ -282,10 +286,16 @@ pub(crate) fn is_cancel(payload: &(dyn std::any::Any + Send)) -> bool {
     payload.is::<generator::Error>()
 }
 
-/// The outermost frame of every body.
-fn enter(body: Body) {
-    if catch_unwind(AssertUnwindSafe(body)).is_err() {
-        die(&[b"tasklets: a panic reached the bottom of a stack; this is a bug\n"]);
+/// The outermost frame of a stack: runs one body after the other, until it is resumed without.
+fn serve(inner: &Inner, mut scope: Scope<'_, '_, (), ()>) {
+    let door: *mut Door = (&raw mut scope).cast();
+    inner.door.set(door);
+    while let Some(body) = inner.body.take() {
+        enter(body);
+        inner.phase.set(Phase::Done);
+        // SAFETY: it points to `scope`, which is in this frame; the only other use of it is in
+        // `suspend`, from inside the body, which has ended.
+        unsafe { (*door).yield_with(()) };
     }
 }
 
@@ -328,29 +338,14 @@ pub(crate) fn lend<'env, S, R>(
 }
 
 impl<'scope, S> Loan<'scope, '_, S> {
-    /// Forgets the lifetime of `body`, and counts it until it has been consumed.
-    pub(crate) fn erase(&self, body: Box<dyn FnOnce() + 'scope>) -> Body {
-        struct Owed {
-            body: Body,
-            _count: Count, // the last field: dropped after `body`
-        }
-        struct Count(Rc<Cell<usize>>);
-        impl Drop for Count {
-            fn drop(&mut self) {
-                self.0.set(self.0.get() - 1);
-            }
-        }
-        // SAFETY: only the lifetime changes. The body and all it captured are dropped before
-        // `_count` is, by running, unwinding or being dropped unrun, and `lend`, whose frame is
+    /// A body that runs `f`. Forgets the lifetime, and counts the body until it is no more.
+    pub(crate) fn erase<F: FnOnce() + 'scope>(&self, f: F) -> Rc<dyn Body> {
+        let body: Rc<dyn Body + 'scope> = Rc::new(Counted::new(f, &self.outstanding));
+        // SAFETY: only the lifetime changes. `Counted` counts it until `f` and all it captured
+        // are gone, by running, unwinding or being dropped unrun, and `lend`, whose frame is
         // younger than everything of `'scope`, neither returns nor unwinds further before the
-        // count is zero. If `Owed` is leaked the count stays up and `lend` aborts.
-        let body = unsafe { std::mem::transmute::<Box<dyn FnOnce() + 'scope>, Body>(body) };
-        self.outstanding.set(self.outstanding.get() + 1);
-        let owed = Owed { body, _count: Count(self.outstanding.clone()) };
-        Box::new(move || {
-            let Owed { body, _count } = { owed };
-            body();
-        })
+        // count is zero. If the body is leaked the count stays up and `lend` aborts.
+        unsafe { std::mem::transmute::<Rc<dyn Body + 'scope>, Rc<dyn Body>>(body) }
     }
 }
 

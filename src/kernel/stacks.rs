@@ -32,10 +32,16 @@ pub(crate) fn limit() -> (usize, &'static str) {
     (*most, "vm.max_map_count")
 }
 
+/// Finished stacks of one size.
+struct Shelf {
+    bytes: usize,
+    stacks: Vec<Stack>,
+}
+
 /// Stacks to use again.
 pub(crate) struct Stacks {
     /// By size in bytes; few sizes are in use.
-    finished: Vec<(usize, Vec<Stack>)>,
+    finished: Vec<Shelf>,
     /// Whether to use OS threads as stacks.
     threads: bool,
 }
@@ -48,11 +54,29 @@ impl Stacks {
     /// A stack of at least `bytes` bytes, or a text that says what ran out.
     #[inline]
     pub(crate) fn take(&mut self, bytes: usize) -> Result<Stack, String> {
-        let kept = self.finished.iter_mut().find(|(size, _)| *size == bytes);
-        match kept.and_then(|(_, stacks)| stacks.pop()) {
+        match self.shelf(bytes).stacks.pop() {
             Some(stack) => Ok(stack),
             None => self.map(bytes),
         }
+    }
+
+    #[inline]
+    fn shelf(&mut self, bytes: usize) -> &mut Shelf {
+        // The size that was used last is in front.
+        if self.finished.first().is_none_or(|it| it.bytes != bytes) {
+            self.bring_to_front(bytes);
+        }
+        &mut self.finished[0]
+    }
+
+    #[cold]
+    fn bring_to_front(&mut self, bytes: usize) {
+        let known = self.finished.iter().position(|it| it.bytes == bytes);
+        let slot = known.unwrap_or_else(|| {
+            self.finished.push(Shelf { bytes, stacks: Vec::new() });
+            self.finished.len() - 1
+        });
+        self.finished.swap(0, slot);
     }
 
     #[cold]
@@ -73,14 +97,7 @@ impl Stacks {
     /// Keeps a stack that is done, of the size it was asked for.
     #[inline]
     pub(crate) fn give(&mut self, bytes: usize, stack: Stack) {
-        let slot = match self.finished.iter().position(|(size, _)| *size == bytes) {
-            Some(slot) => slot,
-            None => {
-                self.finished.push((bytes, Vec::new()));
-                self.finished.len() - 1
-            }
-        };
-        let stacks = &mut self.finished[slot].1;
+        let stacks = &mut self.shelf(bytes).stacks;
         if stacks.len() < KEPT {
             stacks.push(stack);
         } else {
@@ -90,7 +107,7 @@ impl Stacks {
     }
 
     fn clear(&mut self) {
-        for (_, stacks) in self.finished.drain(..) {
+        for Shelf { stacks, .. } in self.finished.drain(..) {
             MAPPED.fetch_sub(stacks.len(), Ordering::Relaxed);
         }
     }
@@ -105,6 +122,7 @@ impl Drop for Stacks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::body::Once;
     use stack::Seat;
     use std::cell::Cell;
     use std::rc::Rc;
@@ -116,11 +134,11 @@ mod tests {
         for round in 1..=3 {
             let mut stack = stacks.take(SMALLEST).unwrap();
             let (seat, count) = (Seat::default(), count.clone());
-            stack.load(Box::new(move || count.set(count.get() + 1)));
+            stack.load(Rc::new(Once::new(move || count.set(count.get() + 1))));
             seat.put(stack);
             assert_eq!(seat.resume(), stack::Turn::Done);
             stacks.give(SMALLEST, seat.take().unwrap());
-            assert_eq!(stacks.finished[0].1.len(), 1);
+            assert_eq!(stacks.finished[0].stacks.len(), 1);
             assert_eq!(round, round.max(1));
         }
         assert_eq!(count.get(), 3);

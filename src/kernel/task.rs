@@ -3,14 +3,14 @@
 //! Always: at most one wait of a tasklet is open; `serial` is odd exactly while one is.
 //! Tasklet: `Ready -> Running -> Waiting -> Ready -> ... -> Finished`, aside `Ready <-> Paused`.
 
+use super::body::Body;
 use super::choice::Choices;
 use super::clock::{Clock, Nanos};
 use super::name::{Identity, TaskletId};
 use super::ready::Ready;
-use super::stack::{Body, Seat};
+use super::stack::Seat;
 use super::trace::{ChannelId, Trace};
 use super::wait::Wait;
-use smallvec::SmallVec;
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::Location;
@@ -216,35 +216,68 @@ pub struct Task {
     /// Where the present operation is in the user's source.
     pub(crate) at: Cell<Option<&'static Location<'static>>>,
     pub(crate) who: Identity,
-    pub(crate) body: Cell<Option<Body>>,
+    pub(crate) body: Cell<Option<Rc<dyn Body>>>,
     pub(crate) stack_bytes: usize,
     /// Its place in the scheduler's table.
     pub(crate) slot: Cell<usize>,
-    pub(crate) joiners: RefCell<SmallVec<[(Wait, u32); 1]>>,
+    joiners: Cell<Joiners>,
     extra: OnceCell<Box<Extra>>,
 }
 
+/// Who waits for the end of a tasklet, in the order in which they came.
+#[derive(Default)]
+pub(crate) enum Joiners {
+    #[default]
+    None,
+    One(Wait, u32),
+    Many(Vec<(Wait, u32)>),
+}
+
 impl Task {
-    pub(crate) fn new(who: Identity, home: Rc<Home>, body: Body, stack_bytes: usize) -> Task {
+    /// The control block of no tasklet yet.
+    pub(crate) fn blank(home: Rc<Home>) -> Task {
         Task {
-            who,
-            stamp: STAMPS.with(|it| it.replace(it.get() + 1)),
+            who: Identity::nobody(),
+            stamp: u64::MAX,
             serial: Cell::new(0),
             outcome: Cell::new(0),
             flags: Cell::new(0),
             doing: Cell::new(Doing::Nothing),
             at: Cell::new(None),
             arrived: Cell::new(0),
-            body: Cell::new(Some(body)),
+            body: Cell::new(None),
             seat: Seat::default(),
             fuel: Cell::new(0),
-            tank: Cell::new(home.fuel),
-            stack_bytes,
+            tank: Cell::new(0),
+            stack_bytes: 0,
             slot: Cell::new(0),
-            joiners: RefCell::default(),
+            joiners: Cell::default(),
             extra: OnceCell::new(),
             home,
         }
+    }
+
+    /// Makes a block that is blank, or that of a plain tasklet which has ended, ready for another.
+    #[inline]
+    pub(crate) fn begin(&mut self, body: Rc<dyn Body>, stack_bytes: usize, flags: u16) {
+        // The rest is blank still, or again: an ended tasklet has no stack, no joiners and no
+        // place in a queue.
+        self.stamp = STAMPS.with(|it| it.replace(it.get() + 1));
+        self.serial.set(0);
+        self.outcome.set(0);
+        self.flags.set(flags);
+        self.tank.set(if self.has(flag::INTERRUPTED) { 0 } else { self.home.fuel });
+        self.doing.set(Doing::Nothing);
+        self.at.set(None);
+        self.arrived.set(self.home.now.get());
+        std::mem::forget(self.body.replace(Some(body))); // the former was taken when it began
+        self.stack_bytes = stack_bytes;
+    }
+
+    /// Whether nothing of the user is in it, as far as it has ended.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.extra.get().is_none() && self.who.name.is_none()
     }
 
     pub(crate) fn id(&self) -> TaskletId {
@@ -311,11 +344,59 @@ impl Task {
             wait.settle(branch); // it ended while the joiner gave way
             return;
         }
-        let mut joiners = self.joiners.borrow_mut();
+        match self.joiners.take() {
+            Joiners::None => self.put_joiners(Joiners::One(wait, branch)),
+            others => self.add_to_joiners(others, (wait, branch)),
+        }
+    }
+
+    /// Puts them where they were just taken from.
+    #[inline]
+    fn put_joiners(&self, joiners: Joiners) {
+        std::mem::forget(self.joiners.replace(joiners));
+    }
+
+    #[cold]
+    fn add_to_joiners(&self, others: Joiners, joiner: (Wait, u32)) {
+        let mut joiners = match others {
+            Joiners::None => Vec::new(),
+            Joiners::One(wait, branch) => vec![(wait, branch)],
+            Joiners::Many(joiners) => joiners,
+        };
         if joiners.len() == joiners.capacity() {
             joiners.retain(|(it, _)| it.is_open());
         }
-        joiners.push((wait, branch));
+        joiners.push(joiner);
+        self.put_joiners(Joiners::Many(joiners));
+    }
+
+    /// Takes back what [`add_joiner`](Self::add_joiner) was given.
+    pub(crate) fn remove_joiner(&self, wait: &Wait) {
+        let joiners = match self.joiners.take() {
+            Joiners::One(it, branch) if !it.is_same(wait) => Joiners::One(it, branch),
+            Joiners::None | Joiners::One(..) => Joiners::None,
+            Joiners::Many(mut joiners) => {
+                joiners.retain(|(it, _)| !it.is_same(wait));
+                Joiners::Many(joiners)
+            }
+        };
+        self.put_joiners(joiners);
+    }
+
+    /// Settles the waits of those who wait for its end.
+    #[inline]
+    pub(crate) fn settle_joiners(&self) {
+        match self.joiners.take() {
+            Joiners::None => {}
+            Joiners::One(wait, branch) => {
+                wait.settle(branch);
+            }
+            Joiners::Many(joiners) => {
+                for (wait, branch) in joiners {
+                    wait.settle(branch);
+                }
+            }
+        }
     }
 
     /// Why its blocking operations fail at present, if they do.

@@ -1,0 +1,71 @@
+//! What a tasklet runs: a closure in one allocation, which the kernel sees as a `dyn Body`.
+//!
+//! Always: a body runs at most once; a counted one is counted until all that it captured is gone.
+
+use super::fatal::die;
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// What a tasklet runs. It must not unwind.
+pub(crate) trait Body {
+    /// Runs it, for the first and last time.
+    fn run(self: Rc<Self>);
+}
+
+/// A body that is nothing but a closure.
+pub(crate) struct Once<F>(Cell<Option<F>>);
+
+impl<F: FnOnce()> Once<F> {
+    pub(crate) fn new(f: F) -> Once<F> {
+        Once(Cell::new(Some(f)))
+    }
+}
+
+impl<F: FnOnce()> Body for Once<F> {
+    fn run(self: Rc<Self>) {
+        let f = self.0.take().expect("a body runs once");
+        f();
+    }
+}
+
+/// A body that is counted from when it is made until it has been dropped.
+pub(super) struct Counted<F> {
+    f: Once<F>,
+    _count: Count, // the last field: dropped after `f`
+}
+
+impl<F: FnOnce()> Counted<F> {
+    pub(super) fn new(f: F, counter: &Rc<Cell<usize>>) -> Counted<F> {
+        counter.set(counter.get() + 1);
+        Counted { f: Once::new(f), _count: Count(counter.clone()) }
+    }
+}
+
+impl<F: FnOnce()> Body for Counted<F> {
+    fn run(self: Rc<Self>) {
+        let f = self.f.0.take().expect("a body runs once");
+        f();
+    }
+}
+
+/// One in a counter.
+struct Count(Rc<Cell<usize>>);
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Runs a body at the bottom of a stack, where nobody could catch a panic.
+pub(super) fn enter(body: Rc<dyn Body>) {
+    struct Bottom;
+    impl Drop for Bottom {
+        fn drop(&mut self) {
+            die(&[b"tasklets: a panic reached the bottom of a stack; this is a bug\n"]);
+        }
+    }
+    let bottom = Bottom;
+    body.run();
+    std::mem::forget(bottom);
+}
