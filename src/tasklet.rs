@@ -232,6 +232,10 @@ impl<F: FnOnce() -> T, T> Body for Work<F, T> {
         let f = self.f.take().expect("a body runs once");
         fulfil(f, &self.value);
     }
+
+    fn discard(&self) {
+        drop(self.f.take());
+    }
 }
 
 /// What has a result in it.

@@ -102,7 +102,7 @@ fn a_stack_that_the_os_refuses_is_the_panic_of_its_tasklet_and_of_nobody_else() 
     }
     let Some(ended) = Isolation::default().virtual_kib(3 << 20).run(|| {
         let dropped = Rc::new(Cell::new(0));
-        let count = dropped.clone();
+        let (count, count_now) = (dropped.clone(), dropped.clone());
         run(move || {
             let huge = || Builder::new().stack_size(1 << 30);
             let all: Vec<_> = (0..5)
@@ -119,6 +119,7 @@ fn a_stack_that_the_os_refuses_is_the_panic_of_its_tasklet_and_of_nobody_else() 
             let (refused, waiting): (Vec<_>, Vec<_>) =
                 all.into_iter().partition(|it| it.is_finished());
             assert!(!refused.is_empty());
+            assert_eq!(count_now.get(), refused.len() as u32, "dropped though a handle is kept");
             for tasklet in refused {
                 let Err(JoinError::Panicked(why)) = tasklet.join() else {
                     panic!("it has no stack")

@@ -10,6 +10,8 @@ use std::rc::Rc;
 pub(crate) trait Body {
     /// Runs it, for the first and last time.
     fn run(self: Rc<Self>);
+    /// Drops what it captured, instead of running it; a handle may keep the body itself.
+    fn discard(&self);
 }
 
 /// A body that is nothing but a closure.
@@ -25,6 +27,10 @@ impl<F: FnOnce()> Body for Once<F> {
     fn run(self: Rc<Self>) {
         let f = self.0.take().expect("a body runs once");
         f();
+    }
+
+    fn discard(&self) {
+        drop(self.0.take());
     }
 }
 
@@ -45,6 +51,10 @@ impl<F: FnOnce()> Body for Counted<F> {
     fn run(self: Rc<Self>) {
         let f = self.f.0.take().expect("a body runs once");
         f();
+    }
+
+    fn discard(&self) {
+        self.f.discard();
     }
 }
 

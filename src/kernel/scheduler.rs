@@ -442,7 +442,7 @@ impl Scheduler {
                 *task.extra().failure.borrow_mut() = Some(Failure::Panicked(why));
                 self.finish(task);
                 // The user's destructors, with nothing borrowed.
-                let dropped = catch_unwind(AssertUnwindSafe(|| drop(body)));
+                let dropped = catch_unwind(AssertUnwindSafe(|| body.discard()));
                 dropped.unwrap_or_else(|panic| self.note_stray(panic));
                 false
             }
