@@ -9,7 +9,7 @@ mod reused;
 pub use reused::{Chosen, Select};
 
 pub use crate::kernel::operation::Arm;
-use crate::kernel::operation::{Patience, perform};
+use crate::kernel::operation::{Patience, perform, perform_from};
 use crate::time;
 use std::panic::Location;
 use std::time::Duration;
@@ -43,7 +43,9 @@ pub fn select(operations: &mut [&mut dyn Arm]) -> usize {
 #[doc(hidden)]
 pub mod support {
     //! What the macro needs by name.
-    use super::{Arm, Duration, Location, Patience, perform, time};
+    use super::{Arm, Duration, Location, Patience, perform, perform_from, time};
+    pub use crate::kernel::operation::Lot;
+    use crate::{Halt, Receiver};
 
     /// See `kernel/operation.rs`.
     #[track_caller]
@@ -51,6 +53,27 @@ pub mod support {
         perform(arms, patience, biased, Location::caller())
     }
 
+    /// [`run`] after the draws of `lot`, none of which succeeded.
+    #[track_caller]
+    pub fn run_after(lot: &Lot, arms: &mut [&mut dyn Arm], patience: Patience) -> usize {
+        let won = perform_from(arms, patience, false, Location::caller(), lot.is_lost());
+        won.unwrap_or(NOBODY)
+    }
+
+    /// Whether [`attempt`] is likely to succeed.
+    #[inline(always)]
+    pub fn looks_ready<T>(receiver: &Receiver<T>) -> bool {
+        receiver.looks_ready()
+    }
+
+    /// Receives if that is possible without waiting for a partner to come.
+    #[track_caller]
+    pub fn attempt<T>(receiver: &Receiver<T>) -> Option<Result<T, Halt>> {
+        receiver.attempt(Location::caller())
+    }
+
+    /// The index of no arm.
+    pub const NOBODY: usize = usize::MAX;
     pub const FOREVER: Patience = Patience::Forever;
     pub const NONE: Patience = Patience::None;
 
@@ -168,6 +191,56 @@ macro_rules! __select {
         )
     };
 
+    // All arms receive: they are attempted where they are, and made only if one has to wait.
+    (@make false [$({
+        $operation:ident $end:ident $output:ident recv ($rx:expr $(,)?) $pattern:tt () $body:tt
+    })+] [$(($patience:expr) ($default:expr))?]) => {{
+        #[allow(unused_imports)]
+        use $crate::Operation as _;
+        $(let mut $output = ::std::option::Option::None;)+
+        let chosen = {
+            $(let $end = &$rx;)+
+            let patience = $crate::__select!(@patience $($patience)?);
+            let mut lot = $crate::select::support::Lot::new(
+                [$(::std::stringify!($operation)),*].len(),
+            );
+            loop {
+                let drawn = lot.draw();
+                $crate::__select!(@attempt drawn (0_usize) [$({$end $output})+]);
+                if lot.goes_on() {
+                    $crate::__select!(@see lot (0_usize) [$($end)+]);
+                    continue;
+                }
+                $(let mut $operation = $end.receiving();)+
+                let chosen = $crate::select::support::run_after(
+                    &lot,
+                    &mut [$(&mut $operation),*],
+                    patience,
+                );
+                $crate::__select!(@collect chosen (0_usize)
+                    [$({$operation $output recv ($rx)})+]);
+                break chosen;
+            }
+        };
+        $crate::__select!(@run chosen (0_usize) [$({$output $pattern $body})+] [$($default)?])
+    }};
+    (@attempt $drawn:ident ($index:expr) []) => {};
+    (@attempt $drawn:ident ($index:expr) [{$end:ident $output:ident} $($rest:tt)*]) => {
+        if $drawn == $index {
+            $output = $crate::select::support::attempt($end);
+            if $output.is_some() {
+                break $index;
+            }
+            continue;
+        }
+        $crate::__select!(@attempt $drawn ($index + 1) [$($rest)*]);
+    };
+    (@see $lot:ident ($index:expr) []) => {};
+    (@see $lot:ident ($index:expr) [$end:ident $($rest:tt)*]) => {
+        $lot.see($index, $crate::select::support::looks_ready($end));
+        $crate::__select!(@see $lot ($index + 1) [$($rest)*]);
+    };
+
     (@make $biased:tt [$({
         $operation:ident $end:ident $output:ident $kind:ident $what:tt $pattern:tt $guard:tt
             $body:tt
@@ -184,7 +257,7 @@ macro_rules! __select {
                 &mut [$(&mut $operation),*],
                 $biased,
                 $crate::__select!(@patience $($patience)?),
-            );
+            ).unwrap_or($crate::select::support::NOBODY);
             $crate::__select!(@collect chosen (0_usize)
                 [$({$operation $output $kind $what})*]);
             chosen
@@ -217,7 +290,7 @@ macro_rules! __select {
     (@collect $chosen:ident ($index:expr) [
         {$operation:ident $output:ident send ($tx:expr, $value:expr $(,)?)} $($rest:tt)*
     ]) => {
-        if $chosen == ::std::option::Option::Some($index) {
+        if $chosen == $index {
             $output = ::std::option::Option::Some(match $operation.take() {
                 ::std::result::Result::Ok(permit) => permit.send($value),
                 ::std::result::Result::Err(why) => {
@@ -230,7 +303,7 @@ macro_rules! __select {
     (@collect $chosen:ident ($index:expr) [
         {$operation:ident $output:ident $kind:ident $what:tt} $($rest:tt)*
     ]) => {
-        if $chosen == ::std::option::Option::Some($index) {
+        if $chosen == $index {
             $output = ::std::option::Option::Some($operation.take());
         }
         $crate::__select!(@collect $chosen ($index + 1) [$($rest)*]);
@@ -240,7 +313,7 @@ macro_rules! __select {
     (@run $chosen:ident ($index:expr) [] [$default:expr]) => { $default };
     (@run $chosen:ident ($index:expr) [{$output:ident ($pattern:pat) ($body:expr)} $($rest:tt)*]
         $default:tt) => {
-        if $chosen == ::std::option::Option::Some($index) {
+        if $chosen == $index {
             let $pattern = $output.expect("the chosen arm has an output");
             $body
         } else {

@@ -425,6 +425,7 @@ impl<T> Arm for Tasklet<T> {
         self.is_finished()
     }
     fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
+        wait.must_withdraw();
         self.me.task.add_joiner(wait.clone(), branch);
         1
     }

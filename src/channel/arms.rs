@@ -29,19 +29,38 @@ impl<'a, T> Receiving<'a, T> {
         Receiving { from, outcome: None }
     }
 
+    #[inline(never)]
+    fn publish_anew(&self, wait: &Wait, branch: u32) {
+        self.from.note_holder();
+        self.from.core.offer_receiver(wait.clone(), branch);
+    }
+
     pub(super) fn into_result(self) -> Result<T, Halt> {
         self.outcome.expect("a receive that happened has an outcome")
     }
 }
 
-impl<T> Arm for Receiving<'_, T> {
-    fn attempt(&mut self, at: &'static Location<'static>) -> bool {
-        self.from.core.trace(Direction::Receive);
-        self.outcome = match self.from.core.take(at) {
+impl<T> Receiver<T> {
+    /// Receives if that is possible without waiting for a partner to come.
+    pub(crate) fn attempt(&self, at: &'static Location<'static>) -> Option<Result<T, Halt>> {
+        self.core.trace(Direction::Receive);
+        match self.core.take(at) {
             Taken::Value(value) => Some(Ok(value)),
             Taken::Closed => Some(Err(Halt::Closed)),
             Taken::Again | Taken::Nobody => None,
-        };
+        }
+    }
+
+    /// Whether an attempt is likely to succeed.
+    #[inline(always)]
+    pub(crate) fn looks_ready(&self) -> bool {
+        self.core.may_take()
+    }
+}
+
+impl<T> Arm for Receiving<'_, T> {
+    fn attempt(&mut self, at: &'static Location<'static>) -> bool {
+        self.outcome = self.from.attempt(at);
         self.outcome.is_some()
     }
 
@@ -50,8 +69,10 @@ impl<T> Arm for Receiving<'_, T> {
     }
 
     fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
-        self.from.note_holder();
-        self.from.core.offer_receiver(wait.clone(), branch);
+        let noted = self.from.holder.get() == wait.task.stamp;
+        if !(noted && self.from.core.spot.renew_receiver(wait, branch)) {
+            self.publish_anew(wait, branch);
+        }
         1
     }
 
@@ -144,6 +165,7 @@ impl<T> Arm for Sending<'_, T> {
     fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
         self.to.note_holder();
         self.branch = branch;
+        wait.must_withdraw();
         if let Some(value) = self.value.take() {
             self.core().offer_sender(wait.clone(), branch, value);
         }
@@ -225,6 +247,7 @@ impl<T> Arm for Reserving<'_, T> {
 
     fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
         self.to.note_holder();
+        wait.must_withdraw();
         let offer = SendOffer { wait: wait.clone(), branch, value: None };
         self.to.core.queue().push_sender(offer);
         1

@@ -145,6 +145,15 @@ impl<T> Core<T> {
         if self.spot.side() == Side::Nobody && self.is_quiet() {
             self.spot.put_receiver(wait, branch);
         } else {
+            self.offer_receiver_late(wait, branch);
+        }
+    }
+
+    #[inline(never)]
+    fn offer_receiver_late(&self, wait: Wait, branch: u32) {
+        if self.spot.clear_receiver() {
+            self.spot.put_receiver(wait, branch);
+        } else {
             self.queue().push_receiver(ReceiveOffer { wait, branch, hold: false });
         }
     }
@@ -158,12 +167,17 @@ impl<T> Core<T> {
         }
     }
 
-    /// Takes an offer to receive back.
-    #[inline(always)]
+    /// Takes an offer to receive back, whose wait is over; in the spot it stays, for the next one.
+    #[inline]
     pub(super) fn withdraw_receiver(&self, wait: &Wait) {
-        if self.spot.withdraw(wait).is_none() && self.busy.get() {
-            self.queue().withdraw_receiver(wait);
+        if self.busy.get() {
+            self.withdraw_queued(wait);
         }
+    }
+
+    #[inline(never)]
+    fn withdraw_queued(&self, wait: &Wait) {
+        self.queue().withdraw_receiver(wait);
     }
 
     /// Whether a receive would not have to wait.
@@ -171,9 +185,17 @@ impl<T> Core<T> {
     pub(super) fn can_take(&self) -> bool {
         match self.spot.side() {
             Side::Sender => self.spot.is_open(),
-            Side::Nobody if !self.busy.get() => self.no_sender.get(),
+            Side::Nobody | Side::Receiver if !self.busy.get() => self.no_sender.get(),
             Side::Nobody | Side::Receiver => self.has_sender(),
         }
+    }
+
+    /// [`can_take`](Self::can_take) that may be mistaken about a sender who has been stopped.
+    #[inline(always)]
+    pub(super) fn may_take(&self) -> bool {
+        self.spot.side() == Side::Sender
+            || self.no_sender.get()
+            || (self.busy.get() && self.has_sender())
     }
 
     #[inline(never)]
@@ -185,7 +207,7 @@ impl<T> Core<T> {
     #[inline(always)]
     pub(super) fn can_give(&self) -> bool {
         match self.spot.side() {
-            Side::Receiver => self.spot.is_open(),
+            Side::Receiver => self.spot.is_open() || self.no_receiver.get(),
             Side::Nobody if !self.busy.get() => self.no_receiver.get(),
             Side::Nobody | Side::Sender => self.has_receiver(),
         }
@@ -238,13 +260,22 @@ impl<T> Core<T> {
                     self.complete(wait, branch, Prefer::Receiver);
                     Given::Done
                 }
-                Err(value) => self.give_queued(value),
+                Err(value) => self.give_late(value),
             }
         } else if self.spot.side() == Side::Nobody && self.is_quiet() {
             if self.no_receiver.get() { Given::Closed(value) } else { Given::Nobody(value) }
         } else {
             self.give_queued(value)
         }
+    }
+
+    /// [`give`](Self::give) where the receiver in the spot cannot be met there.
+    #[inline(never)]
+    fn give_late(&self, value: T) -> Given<T> {
+        if !self.spot.clear_receiver() {
+            return self.give_queued(value);
+        }
+        if self.no_receiver.get() { Given::Closed(value) } else { Given::Nobody(value) }
     }
 
     #[inline(never)]
@@ -332,7 +363,7 @@ impl<T> Core<T> {
                 }
                 None => self.take_queued(at),
             }
-        } else if self.spot.side() == Side::Nobody && self.is_quiet() {
+        } else if self.is_quiet() {
             if self.no_sender.get() { Taken::Closed } else { Taken::Nobody }
         } else {
             self.take_queued(at)
@@ -341,6 +372,11 @@ impl<T> Core<T> {
 
     #[inline(never)]
     fn take_queued(&self, at: &'static Location<'static>) -> Taken<T> {
+        let first = self.queue().pop_sender();
+        if let Some((wait, branch, value)) = first {
+            self.complete(wait, branch, Prefer::Sender);
+            return Taken::Value(value);
+        }
         match self.take_offer() {
             Some((SendOffer { wait, branch, value: Some(value) }, _)) => {
                 self.complete(wait, branch, Prefer::Sender);

@@ -129,6 +129,12 @@ impl<T> Queue<T> {
     /// Takes the receiver that has waited longest.
     #[inline(always)]
     pub(super) fn take_receiver(&mut self) -> Option<ReceiveOffer> {
+        if let [(select, arm)] = &*self.standing
+            && self.receivers.is_empty()
+        {
+            let wait = select.waiting()?;
+            return Some(ReceiveOffer { wait, branch: *arm, hold: false });
+        }
         if !self.standing.is_empty() {
             return self.take_standing();
         }
@@ -165,6 +171,17 @@ impl<T> Queue<T> {
     pub(super) fn has_receiver(&self) -> bool {
         self.receivers.iter().any(|it| it.wait.is_open())
             || self.standing.iter().any(|(it, _)| it.waiting().is_some())
+    }
+
+    /// Takes the sender that has waited longest, if it still waits and has its value.
+    #[inline]
+    pub(super) fn pop_sender(&mut self) -> Option<(Wait, u32, T)> {
+        let first = self.senders.front()?;
+        if first.value.is_none() || !first.wait.is_open() {
+            return None;
+        }
+        let SendOffer { wait, branch, value } = self.senders.pop()?;
+        value.map(|value| (wait, branch, value))
     }
 
     /// Takes the sender that has waited longest; one that only reserves too if `reserved`.
@@ -223,6 +240,7 @@ impl<T> Queue<T> {
         while self.receivers.front().is_some_and(|it| !it.wait.is_open()) {
             self.receivers.pop();
         }
+        offer.wait.must_withdraw();
         self.receivers.push(offer);
     }
 

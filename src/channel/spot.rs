@@ -2,7 +2,9 @@
 //!
 //! Always: a waiter stands here only while the channel's queue is idle, and has moved into the
 //! queue before anybody looks there. Its fields are apart so that a meeting moves single words.
-//! Side: `Nobody -> Sender | Receiver -> Nobody` (met, stopped or moved).
+//! A select that lost here leaves its stale offer behind, to be renewed by its next one or cleared
+//! away by whoever comes across it: so there may be one of them to a channel.
+//! Side: `Nobody -> Sender | Receiver -> Nobody` (met, stopped, cleared or moved).
 
 use super::queue::{Queue, ReceiveOffer, SendOffer, key};
 use crate::kernel::task::Task;
@@ -102,6 +104,31 @@ impl<T> Spot<T> {
         self.side.set(Side::Receiver);
     }
 
+    /// Makes a stale offer to receive of the same tasklet one under `wait`; false if none is here.
+    #[inline(always)]
+    pub(super) fn renew_receiver(&self, wait: &Wait, branch: u32) -> bool {
+        if self.side.get() != Side::Receiver {
+            return false;
+        }
+        let Some(here) = self.wait.take() else { return false };
+        let renewed = here.same_tasklet(&wait.task) && !here.is_open();
+        fill(&self.wait, if renewed { here.under(wait) } else { here });
+        if renewed {
+            self.branch.set(branch);
+        }
+        renewed
+    }
+
+    /// Clears a receiver away that no longer waits; false if none is here.
+    pub(super) fn clear_receiver(&self) -> bool {
+        let stale = self.side.get() == Side::Receiver && !self.is_open();
+        if stale {
+            self.side.set(Side::Nobody);
+            drop(self.wait.take());
+        }
+        stale
+    }
+
     /// Takes back what was put here under `wait`; `None` if it is not here.
     #[inline(always)]
     pub(super) fn withdraw(&self, wait: &Wait) -> Option<Option<T>> {
@@ -143,7 +170,9 @@ impl<T> Spot<T> {
                 let value = self.value.take();
                 queue.senders.push(SendOffer { wait, branch, value });
             }
+            Side::Receiver if !wait.is_open() => {}
             Side::Receiver => {
+                wait.must_withdraw();
                 queue.receivers.push(ReceiveOffer { wait, branch, hold: false });
             }
         }

@@ -8,11 +8,12 @@
 use super::clock::Nanos;
 use super::running;
 use super::scheduler::Scheduler;
-use super::task::Doing;
+use super::task::{Doing, Task, flag};
 use super::wait::{self, Wait};
 use crate::error::Halt;
 use smallvec::SmallVec;
 use std::panic::Location;
+use std::rc::Rc;
 
 /// The part of an operation that does not mention its output.
 pub trait Arm {
@@ -21,6 +22,8 @@ pub trait Arm {
     /// Whether an attempt is likely to succeed.
     fn ready(&self) -> bool;
     /// Offers it under `wait`, as the branches from `branch` on; tells how many.
+    ///
+    /// What loses may stay unless the wait has been told that it `must_withdraw`.
     fn publish(&mut self, wait: &Wait, branch: u32) -> u32;
     /// Takes the offers back.
     fn withdraw(&mut self, wait: &Wait, branch: u32);
@@ -59,16 +62,29 @@ pub fn perform(
     biased: bool,
     at: &'static Location<'static>,
 ) -> Option<usize> {
+    perform_from(arms, patience, biased, at, false)
+}
+
+/// [`perform`]; `tried`: the gate has been passed and nothing was possible just now.
+pub(crate) fn perform_from(
+    arms: &mut [&mut dyn Arm],
+    patience: Patience,
+    biased: bool,
+    at: &'static Location<'static>,
+    mut tried: bool,
+) -> Option<usize> {
     loop {
-        if let Err(why) = running::gate(patience != Patience::None) {
-            return halt_first(arms, why);
-        }
-        let parked_at = running::parked_at();
-        if let Some(won) = attempt_any(arms, biased, at) {
-            return Some(won);
-        }
-        if running::parked_at() != parked_at {
-            continue; // others ran during an attempt: what failed before may be possible now
+        if !std::mem::take(&mut tried) {
+            if let Err(why) = running::gate(patience != Patience::None) {
+                return halt_first(arms, why);
+            }
+            let glance = Glance::now();
+            if let Some(won) = glance.attempt_any(arms, biased, at) {
+                return Some(won);
+            }
+            if glance.is_over() {
+                continue; // others ran during an attempt: what failed before may be possible now
+            }
         }
         if patience == Patience::None {
             return None;
@@ -120,6 +136,7 @@ struct Offered {
 impl Offered {
     fn publish(arms: &mut [&mut dyn Arm], wait: Wait) -> Offered {
         let (mut width, mut even) = (0, true);
+        wait.task.clear(flag::MUST_WITHDRAW);
         for arm in arms.iter_mut() {
             let branches = arm.publish(&wait, width);
             even &= branches == 1;
@@ -156,7 +173,8 @@ impl Offered {
     fn withdraw_losers(&self, arms: &mut [&mut dyn Arm], won: u32) -> Option<(usize, u32)> {
         if self.even {
             let winner = won as usize;
-            for (index, arm) in arms.iter_mut().enumerate() {
+            let must = self.wait.task.has(flag::MUST_WITHDRAW);
+            for (index, arm) in arms.iter_mut().enumerate().filter(|_| must) {
                 if index != winner {
                     arm.withdraw(&self.wait, index as u32);
                 }
@@ -178,59 +196,173 @@ impl Offered {
     }
 }
 
-/// Attempts the arms that look ready, one drawn by lot after the other; biased: in their order.
-fn attempt_any(
-    arms: &mut [&mut dyn Arm],
-    biased: bool,
-    at: &'static Location<'static>,
-) -> Option<usize> {
-    if biased || arms.len() < 2 {
-        return attempt_in_order(arms, at);
-    }
-    // Any arm that a draw from all of them hits is a fair choice among the ready ones.
-    let parked_at = running::parked_at();
-    for _ in 0..PROBES {
-        let index = choose(arms.len());
-        if arms[index].ready() && arms[index].attempt(at) {
-            return Some(index);
-        }
-        if running::parked_at() != parked_at {
-            return None; // others ran: what was seen before is no longer true
-        }
-    }
-    let mut ready: SmallVec<[u16; 32]> = SmallVec::new();
-    for (index, arm) in arms.iter().enumerate() {
-        if arm.ready() {
-            ready.push(index as u16);
-        }
-    }
-    while !ready.is_empty() {
-        let index = usize::from(ready.swap_remove(choose(ready.len())));
-        if arms[index].attempt(at) {
-            return Some(index);
-        }
-        if running::parked_at() != parked_at {
-            break;
-        }
-    }
-    None
+/// A time during which the running tasklet is not suspended.
+#[derive(Debug)]
+pub(crate) struct Glance {
+    me: Option<Rc<Task>>,
+    parked_at: Nanos,
 }
 
-fn attempt_in_order(arms: &mut [&mut dyn Arm], at: &'static Location<'static>) -> Option<usize> {
-    let parked_at = running::parked_at();
-    for (index, arm) in arms.iter_mut().enumerate() {
-        if arm.ready() && arm.attempt(at) {
-            return Some(index);
+impl Glance {
+    #[inline]
+    pub(crate) fn now() -> Glance {
+        let me = running::current();
+        let parked_at = me.as_ref().map_or(0, |it| it.arrived.get());
+        Glance { me, parked_at }
+    }
+
+    /// Whether others ran, so that what was seen before is no longer true.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.me.as_ref().is_some_and(|it| it.arrived.get() != self.parked_at)
+    }
+
+    #[inline]
+    pub(crate) fn choose(&self, ways: usize) -> usize {
+        self.me.as_ref().map_or(0, |it| it.home.choices.choose(ways))
+    }
+
+    /// Attempts the arms that look ready, one drawn by lot after the other; biased: in order.
+    fn attempt_any(
+        &self,
+        arms: &mut [&mut dyn Arm],
+        biased: bool,
+        at: &'static Location<'static>,
+    ) -> Option<usize> {
+        if biased || arms.len() < 2 {
+            return self.attempt_in_order(arms, at);
         }
-        if running::parked_at() != parked_at {
-            break;
+        // Any arm that a draw from all of them hits is a fair choice among the ready ones.
+        for _ in 0..PROBES {
+            let index = self.choose(arms.len());
+            if arms[index].ready() && arms[index].attempt(at) {
+                return Some(index);
+            }
+            if self.is_over() {
+                return None;
+            }
+        }
+        let mut ready: SmallVec<[u16; 32]> = SmallVec::new();
+        for (index, arm) in arms.iter().enumerate() {
+            if arm.ready() {
+                ready.push(index as u16);
+            }
+        }
+        while !ready.is_empty() {
+            let index = usize::from(ready.swap_remove(self.choose(ready.len())));
+            if arms[index].attempt(at) {
+                return Some(index);
+            }
+            if self.is_over() {
+                break;
+            }
+        }
+        None
+    }
+
+    fn attempt_in_order(
+        &self,
+        arms: &mut [&mut dyn Arm],
+        at: &'static Location<'static>,
+    ) -> Option<usize> {
+        for (index, arm) in arms.iter_mut().enumerate() {
+            if arm.ready() && arm.attempt(at) {
+                return Some(index);
+            }
+            if self.is_over() {
+                break;
+            }
+        }
+        None
+    }
+}
+
+/// The attempts of a select whose arms need not exist before one of them must wait.
+///
+/// It tells which arm to attempt next: first one of all, a few times; then one of those that look
+/// ready, which it has to be [told](Lot::see), until none is left.
+#[derive(Debug)]
+pub struct Lot {
+    glance: Glance,
+    ways: usize,
+    stage: Stage,
+    /// Those that look ready and have not been attempted since.
+    ready: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// So many draws from all arms are left.
+    Probing(u8),
+    Chosen,
+    /// Nothing is possible now, or so it looked.
+    Over,
+    /// It is not for this select, or others ran.
+    Void,
+}
+
+impl Lot {
+    /// Passes the gate, unless the operation has to look at more than its channels.
+    #[inline]
+    pub fn new(ways: usize) -> Lot {
+        let void = ways > 64 || running::looks_at_all() || running::gate(false).is_err();
+        let probes = if ways < 2 { 0 } else { PROBES };
+        let stage = if void { Stage::Void } else { Stage::Probing(probes) };
+        Lot { glance: Glance::now(), ways, stage, ready: 0 }
+    }
+
+    /// The arm to attempt; `None`: look at all arms, if [there is more](Lot::goes_on).
+    #[inline]
+    pub fn draw(&mut self) -> usize {
+        if self.glance.is_over() {
+            self.stage = Stage::Void;
+        }
+        match self.stage {
+            Stage::Probing(left) if left > 0 => {
+                self.stage = Stage::Probing(left - 1);
+                self.glance.choose(self.ways)
+            }
+            Stage::Chosen if self.ready != 0 => self.draw_ready(),
+            _ => usize::MAX,
         }
     }
-    None
+
+    fn draw_ready(&mut self) -> usize {
+        let mut left = self.ready;
+        for _ in 0..self.glance.choose(left.count_ones() as usize) {
+            left &= left - 1;
+        }
+        let index = left.trailing_zeros();
+        self.ready &= !(1 << index);
+        index as usize
+    }
+
+    /// After a draw without an arm: whether to look at all of them and draw again.
+    #[inline]
+    pub fn goes_on(&mut self) -> bool {
+        let first = matches!(self.stage, Stage::Probing(_));
+        self.stage = match self.stage {
+            Stage::Probing(_) => Stage::Chosen,
+            Stage::Chosen => Stage::Over,
+            over => over,
+        };
+        first
+    }
+
+    /// Notes whether an arm looks ready.
+    #[inline(always)]
+    pub fn see(&mut self, index: usize, ready: bool) {
+        self.ready |= u64::from(ready) << index;
+    }
+
+    /// Whether nothing was possible and nothing has happened since.
+    pub fn is_lost(&self) -> bool {
+        self.stage == Stage::Over && !self.glance.is_over()
+    }
 }
 
 /// Draws from all arms before the ready ones are looked for.
-const PROBES: usize = 2;
+const PROBES: u8 = 2;
 
 /// One of `0..ways`, by the chooser of the running tasklet's run; 0 outside any run.
 pub(crate) fn choose(ways: usize) -> usize {

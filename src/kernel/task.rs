@@ -50,6 +50,8 @@ pub(crate) mod flag {
     pub(crate) const INTERRUPTED: u16 = CANCELLED | TIMED_OUT | INJECTED;
     /// Taken out of the ready queue by somebody else.
     pub(crate) const PAUSED: u16 = 1 << 3;
+    /// What its open wait offers must be withdrawn, not only left behind.
+    pub(crate) const MUST_WITHDRAW: u16 = 1 << 4;
     pub(crate) const STARTED: u16 = 1 << 5;
     pub(crate) const FINISHED: u16 = 1 << 6;
     /// Does not count as left behind.

@@ -54,6 +54,18 @@ impl Wait {
         self.serial == other.serial && Rc::ptr_eq(&self.task, &other.task)
     }
 
+    /// An offer has been made, or moved, to where it must be withdrawn from if it loses.
+    #[inline]
+    pub(crate) fn must_withdraw(&self) {
+        self.task.set(flag::MUST_WITHDRAW);
+    }
+
+    /// The wait that `other`, of the same tasklet, is.
+    #[inline(always)]
+    pub(crate) fn under(self, other: &Wait) -> Wait {
+        Wait { task: self.task, serial: other.serial }
+    }
+
     /// Decides the wait without making the tasklet ready yet; false if it was decided before.
     #[inline(always)]
     pub(crate) fn decide(&self, outcome: u32) -> bool {

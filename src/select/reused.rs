@@ -7,7 +7,7 @@
 use super::Select as This;
 use crate::channel::{Grant, Receiver, SelectEnd, Sender, Standing};
 use crate::error::{Halt, SendError};
-use crate::kernel::operation::{Patience, choose};
+use crate::kernel::operation::{Glance, Patience};
 use crate::kernel::running;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Doing;
@@ -58,7 +58,7 @@ pub struct Select<'a> {
 struct Shared {
     /// Receiving arms that may be able to happen.
     hot: RefCell<Vec<u32>>,
-    /// Which arms are in `hot`.
+    /// For each arm whether it is in `hot`.
     is_hot: RefCell<Vec<bool>>,
     /// The open wait, while it waits.
     wait: RefCell<Option<Wait>>,
@@ -167,13 +167,14 @@ impl<'a> Select<'a> {
     ) -> Result<Option<Chosen<'_, 'a>>, Halt> {
         let (index, grant) = loop {
             running::gate(patience != Patience::None)?;
-            let parked_at = running::parked_at();
-            if let Some(won) = self.attempt(at) {
+            let glance = Glance::now();
+            if let Some(won) = self.attempt(&glance, at) {
                 break won;
             }
-            if running::parked_at() != parked_at {
+            if glance.is_over() {
                 continue; // others ran during an attempt
             }
+            drop(glance);
             if patience == Patience::None {
                 return Ok(None);
             }
@@ -191,34 +192,67 @@ impl<'a> Select<'a> {
     }
 
     /// Tries the hot arms and those that send, one drawn by lot after the other, until others run.
-    fn attempt(&self, at: &'static Location<'static>) -> Option<(usize, Grant)> {
+    fn attempt(&self, glance: &Glance, at: &'static Location<'static>) -> Option<(usize, Grant)> {
+        while self.sends.is_empty() {
+            let (place, index) = self.draw(glance)?;
+            let arm = self.arms[index];
+            let grant = arm.and_then(|it| it.attempt(at));
+            if arm.is_none_or(|it| !it.ready()) {
+                self.cool(place, index);
+            } else if grant.is_none() && !glance.is_over() {
+                break; // it must not be drawn again
+            }
+            if grant.is_some() || glance.is_over() {
+                return grant.map(|it| (index, it));
+            }
+        }
+        self.attempt_all(glance, at)
+    }
+
+    /// One of the hot arms by lot, and its place among them.
+    fn draw(&self, glance: &Glance) -> Option<(usize, usize)> {
+        let ways = self.shared.hot.borrow().len();
+        if ways == 0 {
+            return None;
+        }
+        let place = glance.choose(ways);
+        Some((place, self.shared.hot.borrow()[place] as usize))
+    }
+
+    /// [`attempt`](Self::attempt) where an arm may be unable to happen and stay hot.
+    #[cold]
+    fn attempt_all(
+        &self,
+        glance: &Glance,
+        at: &'static Location<'static>,
+    ) -> Option<(usize, Grant)> {
         let mut candidates: SmallVec<[u32; 64]> = SmallVec::new();
         candidates.extend_from_slice(&self.shared.hot.borrow());
-        if !self.sends.is_empty() {
-            candidates.extend(self.sends.iter().map(|it| *it as u32));
-        }
-        let parked_at = if candidates.is_empty() { 0 } else { running::parked_at() };
+        candidates.extend(self.sends.iter().map(|it| *it as u32));
         while !candidates.is_empty() {
-            let index = candidates.swap_remove(choose(candidates.len())) as usize;
+            let index = candidates.swap_remove(glance.choose(candidates.len())) as usize;
             let Some(arm) = self.arms[index] else { continue };
             if let Some(grant) = arm.attempt(at) {
                 return Some((index, grant));
             }
-            if running::parked_at() != parked_at {
+            if glance.is_over() {
                 break;
             }
             if !arm.ready() {
-                self.cool(index);
+                self.cool(0, index);
             }
         }
         None
     }
 
-    /// Takes an arm out of the hot ones; the attempt may have moved it.
-    fn cool(&self, index: usize) {
-        let place = self.shared.hot.borrow().iter().position(|it| *it as usize == index);
+    /// Takes an arm out of the hot ones; it is at `place` unless the attempt has moved it.
+    fn cool(&self, place: usize, index: usize) {
+        let mut hot = self.shared.hot.borrow_mut();
+        let fits = |it: &u32| *it as usize == index;
+        let there = hot.get(place).is_some_and(fits);
+        let place = if there { Some(place) } else { hot.iter().position(fits) };
         if let Some(place) = place {
-            self.shared.hot.borrow_mut().swap_remove(place);
+            hot.swap_remove(place);
             self.shared.is_hot.borrow_mut()[index] = false;
         }
     }
