@@ -45,6 +45,7 @@ pub mod support {
     //! What the macro needs by name.
     use super::{Arm, Duration, Location, Patience, perform, perform_from, time};
     pub use crate::kernel::operation::Lot;
+    use crate::kernel::wait::Wait;
     use crate::{Halt, Receiver};
 
     /// See `kernel/operation.rs`.
@@ -53,11 +54,29 @@ pub mod support {
         perform(arms, patience, biased, Location::caller())
     }
 
-    /// [`run`] after the draws of `lot`, none of which succeeded.
+    /// [`run`] from where `lot` has come to.
     #[track_caller]
-    pub fn run_after(lot: &Lot, arms: &mut [&mut dyn Arm], patience: Patience) -> usize {
-        let won = perform_from(arms, patience, false, Location::caller(), lot.is_lost());
+    pub fn run_after(lot: &mut Lot, arms: &mut [&mut dyn Arm], patience: Patience) -> usize {
+        let won = perform_from(arms, patience, false, Location::caller(), lot.start());
         won.unwrap_or(NOBODY)
+    }
+
+    /// See [`Lot::park`].
+    #[track_caller]
+    #[inline]
+    pub fn park(lot: &mut Lot, wait: Wait, stands: bool, patience: Patience) -> usize {
+        lot.park(wait, stands, patience, Location::caller()).unwrap_or(NOBODY)
+    }
+
+    /// Offers to receive, unless that is possible without waiting.
+    #[inline(always)]
+    pub fn stand<T>(receiver: &Receiver<T>, wait: &Wait, index: usize) -> bool {
+        receiver.stand(wait, index as u32)
+    }
+
+    /// What the offer has brought; `None` if the partner went away again.
+    pub fn complete<T>(receiver: &Receiver<T>) -> Option<Result<T, Halt>> {
+        receiver.complete()
     }
 
     /// Whether [`attempt`] is likely to succeed.
@@ -207,13 +226,18 @@ macro_rules! __select {
             loop {
                 let drawn = lot.draw();
                 $crate::__select!(@attempt drawn (0_usize) [$({$end $output})+]);
+                if let ::std::option::Option::Some(wait) = lot.open(patience) {
+                    let stands = $crate::__select!(@stand wait (0_usize) [$($end)+]);
+                    let met = $crate::select::support::park(&mut lot, wait, stands, patience);
+                    $crate::__select!(@complete met (0_usize) [$({$end $output})+]);
+                }
                 if lot.goes_on() {
                     $crate::__select!(@see lot (0_usize) [$($end)+]);
                     continue;
                 }
                 $(let mut $operation = $end.receiving();)+
                 let chosen = $crate::select::support::run_after(
-                    &lot,
+                    &mut lot,
                     &mut [$(&mut $operation),*],
                     patience,
                 );
@@ -234,6 +258,21 @@ macro_rules! __select {
             continue;
         }
         $crate::__select!(@attempt $drawn ($index + 1) [$($rest)*]);
+    };
+    (@stand $wait:ident ($index:expr) []) => { true };
+    (@stand $wait:ident ($index:expr) [$end:ident $($rest:tt)*]) => {
+        $crate::select::support::stand($end, &$wait, $index)
+            && $crate::__select!(@stand $wait ($index + 1) [$($rest)*])
+    };
+    (@complete $met:ident ($index:expr) []) => {};
+    (@complete $met:ident ($index:expr) [{$end:ident $output:ident} $($rest:tt)*]) => {
+        if $met == $index {
+            $output = $crate::select::support::complete($end);
+            if $output.is_some() {
+                break $index;
+            }
+        }
+        $crate::__select!(@complete $met ($index + 1) [$($rest)*]);
     };
     (@see $lot:ident ($index:expr) []) => {};
     (@see $lot:ident ($index:expr) [$end:ident $($rest:tt)*]) => {

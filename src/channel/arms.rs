@@ -7,6 +7,7 @@ use super::core::{Core, Given, Taken};
 use super::ends::{Receiver, Sender};
 use super::held::Permit;
 use super::queue::SendOffer;
+use super::spot::Side;
 use crate::error::{Halt, SendError};
 use crate::kernel::operation::Arm;
 use crate::kernel::running;
@@ -51,6 +52,30 @@ impl<T> Receiver<T> {
         }
     }
 
+    /// Offers to receive, unless that is possible now or others wait here too.
+    #[inline(always)]
+    pub(crate) fn stand(&self, wait: &Wait, branch: u32) -> bool {
+        let usual = self.holder.get() == wait.task.stamp && !self.core.no_sender.get();
+        (usual && self.core.spot.renew_receiver(wait, branch)) || self.stand_anew(wait, branch)
+    }
+
+    #[inline(never)]
+    fn stand_anew(&self, wait: &Wait, branch: u32) -> bool {
+        let core = &*self.core;
+        let silent = !core.can_take() && core.is_quiet();
+        if !silent || (core.spot.side() != Side::Nobody && !core.spot.clear_receiver()) {
+            return false;
+        }
+        self.note_holder();
+        core.spot.put_receiver(wait.clone(), branch);
+        true
+    }
+
+    /// What an offer that has won has brought; `None` if the partner went away again.
+    pub(crate) fn complete(&self) -> Option<Result<T, Halt>> {
+        running::current().and_then(|me| self.core.take_handed(&me)).map(Ok)
+    }
+
     /// Whether an attempt is likely to succeed.
     #[inline(always)]
     pub(crate) fn looks_ready(&self) -> bool {
@@ -81,11 +106,7 @@ impl<T> Arm for Receiving<'_, T> {
     }
 
     fn complete(&mut self, _: u32, closed: bool, _: &'static Location<'static>) -> bool {
-        self.outcome = if closed {
-            Some(Err(Halt::Closed))
-        } else {
-            running::current().and_then(|me| self.from.core.take_handed(&me)).map(Ok)
-        };
+        self.outcome = if closed { Some(Err(Halt::Closed)) } else { self.from.complete() };
         self.outcome.is_some()
     }
 

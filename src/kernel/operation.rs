@@ -62,59 +62,77 @@ pub fn perform(
     biased: bool,
     at: &'static Location<'static>,
 ) -> Option<usize> {
-    perform_from(arms, patience, biased, at, false)
+    perform_from(arms, patience, biased, at, Start::Anew)
 }
 
-/// [`perform`]; `tried`: the gate has been passed and nothing was possible just now.
+/// How far a select has come.
+pub(crate) enum Start {
+    Anew,
+    /// The gate has been passed, and nothing was possible just now.
+    Tried,
+    /// It has waited, and its wait came out like this.
+    Woken(Offered, u32),
+}
+
+/// [`perform`] that begins somewhere else.
 pub(crate) fn perform_from(
     arms: &mut [&mut dyn Arm],
     patience: Patience,
     biased: bool,
     at: &'static Location<'static>,
-    mut tried: bool,
+    mut start: Start,
 ) -> Option<usize> {
     loop {
-        if !std::mem::take(&mut tried) {
-            if let Err(why) = running::gate(patience != Patience::None) {
-                return halt_first(arms, why);
+        let (offered, outcome) = match std::mem::replace(&mut start, Start::Anew) {
+            Start::Woken(offered, outcome) => (offered, outcome),
+            Start::Tried => match wait_for_any(arms, patience, at) {
+                Ok(woken) => woken,
+                Err(ended) => return ended,
+            },
+            Start::Anew => {
+                if let Err(why) = running::gate(patience != Patience::None) {
+                    return halt_first(arms, why);
+                }
+                let glance = Glance::now();
+                if let Some(won) = glance.attempt_any(arms, biased, at) {
+                    return Some(won);
+                }
+                if !glance.is_over() {
+                    start = Start::Tried;
+                } // else others ran during an attempt: what failed may be possible now
+                continue;
             }
-            let glance = Glance::now();
-            if let Some(won) = glance.attempt_any(arms, biased, at) {
-                return Some(won);
-            }
-            if glance.is_over() {
-                continue; // others ran during an attempt: what failed before may be possible now
-            }
-        }
-        if patience == Patience::None {
-            return None;
-        }
-        let task = match running::waiter_here() {
-            Ok(task) => task,
-            Err(why) => return halt_first(arms, why),
         };
-        let offered = Offered::publish(arms, Wait::open(task.clone()));
-        if offered.width == 0 && patience == Patience::Forever {
-            running::close_wait(&task);
-            panic!("select without an enabled arm, at {at}");
-        }
-        if let Patience::Until(at) = patience
-            && let Some(scheduler) = Scheduler::active()
-        {
-            scheduler.add_timer(at, offered.wait.clone(), offered.width);
-        }
-        let doing = if let [arm] = arms { arm.doing() } else { Doing::Selecting(offered.width) };
-        let outcome = running::park(&task, doing, at);
         match offered.conclude(arms, outcome, at) {
             Concluded::Won(arm) => return Some(arm),
             Concluded::Again => {}
             Concluded::Nobody => return None,
             Concluded::Halted => {
-                let why = running::halt_of(&task, outcome).unwrap_or(Halt::Cancelled);
+                let why = running::halt_of(&offered.wait.task, outcome).unwrap_or(Halt::Cancelled);
                 return halt_first(arms, why);
             }
         }
     }
+}
+
+/// Offers all arms and parks; an error is how the select ends without that.
+fn wait_for_any(
+    arms: &mut [&mut dyn Arm],
+    patience: Patience,
+    at: &'static Location<'static>,
+) -> Result<(Offered, u32), Option<usize>> {
+    if patience == Patience::None {
+        return Err(None);
+    }
+    let task = running::waiter_here().map_err(|why| halt_first(arms, why))?;
+    let offered = Offered::publish(arms, Wait::open(task));
+    if offered.width == 0 && patience == Patience::Forever {
+        running::close_wait(&offered.wait.task);
+        panic!("select without an enabled arm, at {at}");
+    }
+    let doing = if let [arm] = arms { arm.doing() } else { Doing::Selecting(offered.width) };
+    let outcome = offered.park(patience, doing, at);
+    Ok((offered, outcome))
 }
 
 enum Concluded {
@@ -125,7 +143,8 @@ enum Concluded {
 }
 
 /// Offers that have been published under one wait.
-struct Offered {
+#[derive(Debug)]
+pub(crate) struct Offered {
     wait: Wait,
     /// Number of branches.
     width: u32,
@@ -143,6 +162,16 @@ impl Offered {
             width += branches;
         }
         Offered { wait, width, even }
+    }
+
+    #[inline]
+    fn park(&self, patience: Patience, doing: Doing, at: &'static Location<'static>) -> u32 {
+        if let Patience::Until(time) = patience
+            && let Some(scheduler) = Scheduler::active()
+        {
+            scheduler.add_timer(time, self.wait.clone(), self.width);
+        }
+        running::park(&self.wait.task, doing, at)
     }
 
     /// Withdraws the losers and completes the winner.
@@ -277,10 +306,11 @@ impl Glance {
     }
 }
 
-/// The attempts of a select whose arms need not exist before one of them must wait.
+/// A select among receivers, for which no arms are made unless something unusual happens.
 ///
-/// It tells which arm to attempt next: first one of all, a few times; then one of those that look
-/// ready, which it has to be [told](Lot::see), until none is left.
+/// It tells which one to attempt next: first one of all, a few times. Then it lets all of them
+/// offer themselves, and parks. If one of them looks ready, it has to be [told](Lot::see) which
+/// others do, and tells which one of those to attempt next, until none is left.
 #[derive(Debug)]
 pub struct Lot {
     glance: Glance,
@@ -288,6 +318,8 @@ pub struct Lot {
     stage: Stage,
     /// Those that look ready and have not been attempted since.
     ready: u64,
+    /// What came of a wait, if it was not a plain meeting.
+    woken: Option<(Offered, u32)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -308,10 +340,10 @@ impl Lot {
         let void = ways > 64 || running::looks_at_all() || running::gate(false).is_err();
         let probes = if ways < 2 { 0 } else { PROBES };
         let stage = if void { Stage::Void } else { Stage::Probing(probes) };
-        Lot { glance: Glance::now(), ways, stage, ready: 0 }
+        Lot { glance: Glance::now(), ways, stage, ready: 0, woken: None }
     }
 
-    /// The arm to attempt; `None`: look at all arms, if [there is more](Lot::goes_on).
+    /// The arm to attempt; a number that is too large after the last.
     #[inline]
     pub fn draw(&mut self) -> usize {
         if self.glance.is_over() {
@@ -355,9 +387,49 @@ impl Lot {
         self.ready |= u64::from(ready) << index;
     }
 
-    /// Whether nothing was possible and nothing has happened since.
-    pub fn is_lost(&self) -> bool {
-        self.stage == Stage::Over && !self.glance.is_over()
+    /// After the draws from all arms: a wait to be offered by every arm, if it may wait.
+    #[inline]
+    pub fn open(&self, patience: Patience) -> Option<Wait> {
+        let due = matches!(self.stage, Stage::Probing(_)) && self.ways > 1;
+        if !due || patience == Patience::None {
+            return None;
+        }
+        let task = running::may_wait()?;
+        task.clear(flag::MUST_WITHDRAW);
+        Some(Wait::open(task))
+    }
+
+    /// Parks if every arm `stands` offered under `wait`, else takes it back; tells which arm has
+    /// met its partner.
+    #[inline]
+    pub fn park(
+        &mut self,
+        wait: Wait,
+        stands: bool,
+        patience: Patience,
+        at: &'static Location<'static>,
+    ) -> Option<usize> {
+        if !stands {
+            running::close_wait(&wait.task);
+            return None;
+        }
+        self.stage = Stage::Void;
+        let offered = Offered { wait, width: self.ways as u32, even: true };
+        let outcome = offered.park(patience, Doing::Selecting(offered.width), at);
+        if outcome < offered.width && !offered.wait.task.has(flag::MUST_WITHDRAW) {
+            return Some(outcome as usize);
+        }
+        self.woken = Some((offered, outcome));
+        None
+    }
+
+    /// From where the select goes on once it has made its arms.
+    pub(crate) fn start(&mut self) -> Start {
+        match self.woken.take() {
+            Some((offered, outcome)) => Start::Woken(offered, outcome),
+            None if self.stage == Stage::Over && !self.glance.is_over() => Start::Tried,
+            None => Start::Anew,
+        }
     }
 }
 

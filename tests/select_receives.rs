@@ -1,0 +1,144 @@
+//! Laws of a select whose arms all receive: it makes no arms, and leaves stale offers behind.
+
+use std::time::Duration;
+use tasklets::{Halt, channel, run, select, spawn, yield_now};
+
+#[test]
+fn a_select_that_lost_waits_nowhere() {
+    run(|| {
+        let (a, from_a) = channel();
+        let (b, from_b) = channel();
+        for round in 0..5 {
+            let tx = a.clone();
+            spawn(move || tx.send(round).unwrap());
+            let it = select! { recv(from_a) -> it => it, recv(from_b) -> it => it };
+            assert_eq!(it, Ok(round));
+            assert_eq!((a.balance(), b.balance()), (0, 0));
+            assert!(b.waiters().1.is_empty());
+            assert_eq!(b.try_send(9), Ok(Some(9)), "nobody waits");
+        }
+    });
+}
+
+#[test]
+fn what_a_select_left_behind_is_in_nobodys_way() {
+    run(|| {
+        let (a, from_a) = channel();
+        let (b, from_b) = channel();
+        let (rx_a, rx_b) = (from_a.clone(), from_b.clone());
+        let selector = spawn(move || select! { recv(rx_a) -> it => it, recv(rx_b) -> it => it });
+        yield_now();
+        assert_eq!((a.balance(), b.balance()), (-1, -1));
+        a.send(1).unwrap();
+        assert_eq!(selector.join().unwrap(), Ok(1));
+        // Whoever comes first to the other channel finds it empty.
+        let receiver = spawn(move || (from_b.recv(), from_b.recv()));
+        yield_now();
+        assert_eq!(b.balance(), -1);
+        b.send(2).unwrap();
+        b.send(3).unwrap();
+        assert_eq!(receiver.join().unwrap(), (Ok(2), Ok(3)));
+        drop(from_a);
+    });
+}
+
+#[test]
+fn a_channel_that_ends_after_a_select_lost_there_is_closed() {
+    run(|| {
+        let (a, from_a) = channel();
+        let (b, from_b) = channel::<u8>();
+        spawn(move || a.send(1).unwrap());
+        assert_eq!(select! { recv(from_a) -> it => it, recv(from_b) -> it => it }, Ok(1));
+        drop(from_b);
+        assert_eq!(b.try_send(2).unwrap_err().why, Halt::Closed);
+        assert_eq!(b.send(3).unwrap_err().why, Halt::Closed);
+    });
+}
+
+#[test]
+fn who_waits_beside_a_select_is_served_in_order() {
+    run(|| {
+        let (a, from_a) = channel();
+        let (b, from_b) = channel();
+        let (rx_a, rx_b) = (from_a.clone(), from_b.clone());
+        let first = spawn(move || select! { recv(rx_a) -> it => it, recv(rx_b) -> it => it });
+        yield_now();
+        let second = spawn(move || from_b.recv());
+        yield_now();
+        assert_eq!((a.balance(), b.balance()), (-1, -2));
+        b.send(1).unwrap();
+        b.send(2).unwrap();
+        assert_eq!((first.join().unwrap(), second.join().unwrap()), (Ok(1), Ok(2)));
+        assert_eq!((a.balance(), b.balance()), (0, 0));
+        drop(from_a);
+    });
+}
+
+#[test]
+fn the_same_channel_may_be_in_two_arms() {
+    run(|| {
+        let (tx, rx) = channel();
+        let (quiet, never) = channel::<u8>();
+        let sender = spawn(move || tx.send_all(0..100));
+        let mut got = Vec::new();
+        while got.len() < 100 {
+            select! {
+                recv(rx) -> it => got.push(it.unwrap()),
+                recv(never) -> _ => unreachable!("nobody sends"),
+                recv(rx) -> it => got.push(it.unwrap()),
+            }
+        }
+        assert_eq!(got, (0..100).collect::<Vec<_>>());
+        assert_eq!(sender.join().unwrap().unwrap(), 100);
+        assert_eq!(quiet.balance(), 0);
+    });
+}
+
+#[test]
+fn a_select_that_is_stopped_or_too_late_waits_nowhere() {
+    run(|| {
+        let (a, from_a) = channel::<u8>();
+        let (b, from_b) = channel::<u8>();
+        let (rx_a, rx_b) = (from_a.clone(), from_b.clone());
+        let selector = spawn(move || {
+            select! { recv(rx_a) -> it => (1, it), recv(rx_b) -> it => (2, it) }
+        });
+        yield_now();
+        selector.cancel();
+        assert_eq!(selector.join().unwrap(), (1, Err(Halt::Cancelled)));
+        let late = select! {
+            recv(from_a) -> _ => false,
+            recv(from_b) -> _ => false,
+            default(Duration::from_millis(1)) => true,
+        };
+        assert!(late);
+        assert_eq!((a.balance(), b.balance()), (0, 0));
+        drop(b);
+        assert_eq!(
+            select! { recv(from_a) -> it => it, recv(from_b) -> it => it },
+            Err(Halt::Closed)
+        );
+    });
+}
+
+#[test]
+fn every_ready_arm_has_its_turn_and_no_value_is_lost() {
+    run(|| {
+        let mut counts = [0_u32; 4];
+        let ends: Vec<_> = (0..4).map(|_| channel()).collect();
+        for (number, (tx, _)) in ends.iter().enumerate() {
+            let tx = tx.clone();
+            spawn(move || while tx.send(number).is_ok() {});
+        }
+        let [a, b, c, d] = [0, 1, 2, 3].map(|it: usize| &ends[it].1);
+        for _ in 0..4_000 {
+            let it = select! {
+                recv(a) -> it => it, recv(b) -> it => it,
+                recv(c) -> it => it, recv(d) -> it => it,
+            };
+            counts[it.unwrap()] += 1;
+        }
+        assert_eq!(counts.iter().sum::<u32>(), 4_000);
+        assert!(counts.iter().all(|it| (700..1_300).contains(it)), "{counts:?}");
+    });
+}
