@@ -43,7 +43,7 @@ pub(super) struct Core<T> {
     pub(super) receivers: RefCell<Slab<Holder>>,
     /// The scheduler whose reports list this channel, and the entry there.
     pub(super) listed: RefCell<Option<(Rc<Home>, usize)>>,
-    me: Weak<Core<T>>,
+    pub(super) me: Weak<Core<T>>,
 }
 
 /// Who runs on when two meet.
@@ -102,21 +102,6 @@ impl<T> Core<T> {
             core.list(&task.home);
         }
         core
-    }
-
-    /// Lets the reports of this scheduler know of the channel.
-    fn list(&self, home: &Rc<Home>)
-    where
-        T: 'static,
-    {
-        let mut listed = self.listed.borrow_mut();
-        if let Some((former, slot)) = &*listed {
-            if Rc::ptr_eq(former, home) {
-                return;
-            }
-            former.channels.remove(*slot);
-        }
-        *listed = Some((home.clone(), home.channels.add(self.me.clone())));
     }
 
     /// The queue, with everybody in it who waits.
@@ -484,24 +469,6 @@ impl<T> Core<T> {
         drop(queue);
         for (wait, branch) in waits {
             wait.settle(wait::CLOSED | branch);
-        }
-    }
-
-    /// Notes that the running tasklet uses the handle in this slot.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn note_holder(&self, direction: Direction, slot: usize)
-    where
-        T: 'static,
-    {
-        let Some(task) = running::current() else { return };
-        self.list(&task.home);
-        let handles = match direction {
-            Direction::Send => &self.senders,
-            Direction::Receive => &self.receivers,
-        };
-        if let Some(holder) = handles.borrow_mut().get_mut(slot) {
-            *holder = Holder { tasklet: Some(task.id()), used: true };
         }
     }
 }

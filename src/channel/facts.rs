@@ -1,15 +1,51 @@
-//! What a channel tells reports and monitors.
+//! What a channel tells reports and monitors, and how they get to know of it.
 //!
 //! Always: telling changes nothing but where a waiter is kept.
 
 use super::core::Core;
 use crate::kernel::name::TaskletId;
-use crate::kernel::task::{ChannelFacts, Facts, Holder};
+use crate::kernel::running;
+use crate::kernel::task::{ChannelFacts, Facts, Holder, Home};
+use crate::kernel::trace::Direction;
 use crate::kernel::wait::Wait;
 use slab::Slab;
 use std::cell::RefCell;
+use std::rc::Rc;
 
 impl<T> Core<T> {
+    /// Lets the reports of this scheduler know of the channel.
+    pub(super) fn list(&self, home: &Rc<Home>)
+    where
+        T: 'static,
+    {
+        let mut listed = self.listed.borrow_mut();
+        if let Some((former, slot)) = &*listed {
+            if Rc::ptr_eq(former, home) {
+                return;
+            }
+            former.channels.remove(*slot);
+        }
+        *listed = Some((home.clone(), home.channels.add(self.me.clone())));
+    }
+
+    /// Notes that the running tasklet uses the handle in this slot.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn note_holder(&self, direction: Direction, slot: usize)
+    where
+        T: 'static,
+    {
+        let Some(task) = running::current() else { return };
+        self.list(&task.home);
+        let handles = match direction {
+            Direction::Send => &self.senders,
+            Direction::Receive => &self.receivers,
+        };
+        if let Some(holder) = handles.borrow_mut().get_mut(slot) {
+            *holder = Holder { tasklet: Some(task.id()), used: true };
+        }
+    }
+
     /// Waiting senders less waiting receivers.
     pub(super) fn balance(&self) -> isize {
         let queue = self.queue();
