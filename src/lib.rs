@@ -16,6 +16,7 @@
 //! | settle | to end a wait, by a partner, a timer, a closed end or a cancellation; it happens once |
 //! | park, ready | a tasklet *parks* when it has to wait, and is *readied* when its wait is settled |
 //! | suspend, resume | what is done to a stack, below that: it is left, and entered again |
+//! | turn | what a tasklet does between being resumed and being suspended: nobody else runs |
 //! | give way | to go to the end of the ready queue |
 //! | permit | a receiver that has been won and waits for the value its holder is about to make |
 //! | region | a stretch of code under a deadline; regions nest |
@@ -51,6 +52,7 @@ pub mod guide;
 mod inspect;
 mod kernel;
 mod local;
+mod monitor;
 mod operation;
 mod runtime;
 mod scope;
@@ -69,6 +71,7 @@ pub use kernel::choice::Chooser;
 pub use kernel::name::TaskletId;
 pub use kernel::trace::{ChannelId, Direction, Event};
 pub use local::LocalKey;
+pub use monitor::LongTurn;
 pub use operation::Operation;
 pub use runtime::{PanicReport, Progress, RunError, Runtime, RuntimeBuilder, run};
 pub use scope::{

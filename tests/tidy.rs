@@ -38,6 +38,8 @@ const RANKS: &[(&str, u32)] = &[
     ("select", 7),
     ("scope", 7),
     ("blocking", 7),
+    // Beside `blocking`, which makes its thread; the scheduler knows it as a `trace::Watch`.
+    ("monitor", 7),
     ("inspect", 8),
     ("runtime", 9),
     ("guide", 9),

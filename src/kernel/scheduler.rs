@@ -5,6 +5,7 @@
 
 mod drain;
 mod outside;
+mod watched;
 
 use super::body::{Body, Once};
 use super::clock::Nanos;
@@ -24,7 +25,7 @@ use outside::Call;
 use slab::Slab;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 
 /// Switches between two looks at the clock, the timers and the outside.
@@ -294,38 +295,6 @@ impl Scheduler {
             || self.panicked.borrow().iter().any(|it| it.has(flag::DETACHED) && has_panic(it))
     }
 
-    /// Lets the next tasklet run, where a chooser decides or hooks listen; false if there is none.
-    #[cold]
-    #[inline(never)]
-    fn turn_watched(self: &Rc<Self>, stage: &mut Stage<Running>) -> bool {
-        drop(stage.show(None));
-        let Some(task) = self.next_watched() else { return false };
-        if self.home.traced {
-            self.announce(&task);
-        }
-        let turn = self.turn(task, stage);
-        let task = stage.show(None);
-        if self.home.traced {
-            self.tell_switch(task.as_deref(), None);
-        }
-        self.after_turn(task, turn);
-        true
-    }
-
-    fn next_watched(&self) -> Option<Rc<Task>> {
-        if !self.home.choices.decides_order() {
-            return self.home.ready.pop();
-        }
-        let ways = self.home.ready.len();
-        let choose = AssertUnwindSafe(|| self.home.choices.choose(ways.max(1)));
-        let index = catch_unwind(choose).unwrap_or_else(|panic| {
-            self.note_stray(panic);
-            0
-        });
-        self.check_order();
-        self.home.ready.take(index)
-    }
-
     /// Lets `task` run until it suspends or ends; it stays on stage.
     #[inline(always)]
     fn turn(self: &Rc<Self>, task: Rc<Task>, stage: &mut Stage<Running>) -> Turn {
@@ -366,17 +335,6 @@ impl Scheduler {
         }
     }
 
-    /// Tells the hooks that `task` is about to run.
-    #[cold]
-    fn announce(&self, task: &Rc<Task>) {
-        task.extra().spent.set(0);
-        let told = catch_unwind(AssertUnwindSafe(|| self.tell_switch(None, Some(task))));
-        if let Err(cancel) = told {
-            self.home.ready.push_front(task.clone()); // it has yet to end
-            resume_unwind(cancel);
-        }
-    }
-
     /// Where things stand when a drive has used up what it was allowed.
     pub(crate) fn outlook(&self) -> Ran {
         if !self.home.ready.is_empty() {
@@ -386,40 +344,6 @@ impl Scheduler {
         } else {
             Ran::Stuck
         }
-    }
-
-    fn tell_switch(&self, from: Option<&Task>, to: Option<&Task>) {
-        self.tell(|| Event::Switched { from: from.map(Task::id), to: to.map(Task::id) });
-    }
-
-    /// Tells the hooks; a panic of one of them ends the run.
-    fn tell(&self, event: impl FnOnce() -> Event) {
-        if self.home.traced {
-            let told = catch_unwind(AssertUnwindSafe(|| self.home.trace.emit(event)));
-            told.unwrap_or_else(|panic| self.note_stray(panic));
-            self.check_order();
-        }
-    }
-
-    /// Called when code of the user has run on the scheduler's own stack: it may have left that
-    /// through a raw generator, and another scheduler may have become active and not ended since.
-    fn check_order(&self) {
-        let active = Scheduler::active();
-        if active.is_some_and(|it| !std::ptr::eq(&*it, self)) {
-            fatal::die(&[
-                b"tasklets: runs took turns through a raw generator, which they cannot\n",
-            ]);
-        }
-    }
-
-    fn note_stray(&self, panic: Box<dyn Any + Send>) {
-        if stack::is_cancel(&*panic) {
-            // The whole run stands in a generator that is being dropped: hooks may not leave it.
-            self.home.trace.silence();
-            resume_unwind(panic);
-        }
-        self.stray_panic.borrow_mut().get_or_insert(panic);
-        self.home.look_soon();
     }
 
     /// Gives a new tasklet a stack, or ends it if there is none.
@@ -440,6 +364,7 @@ impl Scheduler {
             Err(why) => {
                 let why = Box::new(format!("{task:?} got no stack: {why}"));
                 *task.extra().failure.borrow_mut() = Some(Failure::Panicked(why));
+                self.home.trace.watch.iter().for_each(|it| it.turn_ends());
                 self.finish(task);
                 // The user's destructors, with nothing borrowed.
                 let dropped = catch_unwind(AssertUnwindSafe(|| body.discard()));

@@ -98,7 +98,7 @@ pub(crate) struct Home {
     pub(crate) trace: Trace,
     /// Whether somebody listens to `trace`.
     pub(crate) traced: bool,
-    /// Nobody listens, and the ready queue is first in, first out.
+    /// Nobody listens or watches, and the ready queue is first in, first out.
     pub(crate) plain: bool,
     /// Operations of a tasklet before it takes the slow gate: none while somebody listens.
     pub(crate) fuel: u32,

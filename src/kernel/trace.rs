@@ -2,9 +2,10 @@
 //!
 //! Always: a hook runs while no state of the kernel or of a channel is borrowed.
 
-use super::name::TaskletId;
+use super::name::{Identity, TaskletId};
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::panic::Location;
 use std::rc::Rc;
 
 /// Identifies a channel within its process: counted in the order of making, by all OS threads.
@@ -63,10 +64,21 @@ pub enum Event {
 
 type Hook = Rc<dyn Fn(&Event)>;
 
+/// Who watches how long turns last, from another OS thread.
+pub(crate) trait Watch {
+    /// `who`, that has waited there last, is about to run.
+    fn turn_begins(&self, who: &Identity, waited_at: Option<&'static Location<'static>>);
+    /// It does not run any more.
+    fn turn_ends(&self);
+    /// No turn will begin.
+    fn stop(&self);
+}
+
 /// Who listens.
 #[derive(Default)]
 pub(crate) struct Trace {
     hooks: RefCell<Vec<Hook>>,
+    pub(crate) watch: Option<Box<dyn Watch>>,
     listening: Cell<bool>,
     /// A hook that causes an event is not told of it.
     inside: Cell<bool>,
@@ -78,8 +90,9 @@ impl Trace {
         self.listening.set(true);
     }
 
-    /// Lets nobody listen any more.
+    /// Lets nobody listen or watch any more.
     pub(crate) fn silence(&self) {
+        self.watch.iter().for_each(|it| it.stop());
         let hooks = self.hooks.take();
         drop(hooks);
     }
@@ -87,6 +100,11 @@ impl Trace {
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
         self.listening.get()
+    }
+
+    /// Whether somebody listens, or watches how long turns last.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.is_on() || self.watch.is_some()
     }
 
     /// Tells every hook, in the order they were given.

@@ -7,10 +7,12 @@ use crate::kernel::ready::Ready;
 use crate::kernel::scheduler::{Scheduler, Sizes};
 use crate::kernel::task::{Home, Registry};
 use crate::kernel::trace::{Event, Trace};
+use crate::monitor::{LongTurn, Monitor};
 use crate::tasklet::STACK_BYTES;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Operations a tasklet may do before it gives way, unless the builder says otherwise.
 const BUDGET: u32 = 128;
@@ -115,6 +117,32 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Lets an OS thread of its own call `hook` when a tasklet has held this one for `limit` or
+    /// longer: once, and again each time the turn has doubled. The last call of this counts.
+    ///
+    /// Native code cannot be interrupted, so nobody else runs meanwhile and nothing in the run can
+    /// say so: a loop without operations, a std lock, a read from a pipe. The thread looks four
+    /// times per `limit` (at least 1 ms) while tasklets run, in real time, and sleeps while none
+    /// does. Each turn costs some tens of nanoseconds more. The hook is called on the other thread
+    /// and so must be [`Send`]; if it panics, nobody is watched any more.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::Runtime;
+    /// let limit = Duration::from_millis(200);
+    /// let runtime = Runtime::builder().monitor(limit, |turn| eprintln!("tasklets: {turn}"));
+    /// assert_eq!(runtime.build().run(|| 1).unwrap(), 1);
+    /// ```
+    #[doc(alias("watchdog", "blocking detector", "faulthandler"))]
+    pub fn monitor(
+        mut self,
+        limit: Duration,
+        hook: impl FnMut(&LongTurn) + Send + 'static,
+    ) -> RuntimeBuilder {
+        self.trace.watch = Some(Box::new(Monitor::new(limit, hook)));
+        self
+    }
+
     /// Runs every tasklet on an OS thread of its own, one at a time, instead of switching stacks.
     ///
     /// Slow. For Miri and race detectors, which cannot follow a switch of stacks; thread-locals
@@ -136,7 +164,7 @@ impl RuntimeBuilder {
             given_up: RefCell::default(),
             parks: Cell::new(0),
             traced: self.trace.is_on(),
-            plain: !self.trace.is_on() && !self.choices.decides_order(),
+            plain: !self.trace.is_watched() && !self.choices.decides_order(),
             fuel: if self.trace.is_on() { 0 } else { self.budget },
             clock: Clock::new(self.virtual_clock),
             choices: self.choices,
