@@ -93,8 +93,17 @@ pub enum Pending {
         /// used each of them since it got it.
         only_holder: Option<TaskletId>,
     },
-    /// The value, or the acceptance, of a partner that has met it already.
-    Partner(ChannelId),
+    /// A partner that has met it already: the value that it owes, or its acceptance of the value.
+    Partner {
+        /// On which channel.
+        channel: ChannelId,
+        /// Its name.
+        name: Option<String>,
+        /// Where it was made; `None` if no handle of it is left.
+        made_at: Option<&'static Location<'static>>,
+        /// Who met it, if it was a tasklet. (It may have given the [`Held`](crate::Held) away.)
+        tasklet: Option<TaskletId>,
+    },
     /// The end of a tasklet.
     Tasklet(TaskletId),
     /// A time, so long after the start of the run.
@@ -221,12 +230,13 @@ impl Snapshot {
                     Direction::Send => "send on",
                     Direction::Receive => "receive from",
                 };
-                match name {
-                    Some(name) => format!("{verb} channel `{name}` (made at {made_at})"),
-                    None => format!("{verb} {channel} (made at {made_at})"),
-                }
+                format!("{verb} {}", channel_text(*channel, name.as_ref(), Some(made_at)))
             }
-            Pending::Partner(channel) => format!("be completed by its partner on {channel}"),
+            Pending::Partner { channel, name, made_at, tasklet } => {
+                let partner = tasklet.map_or("somebody".into(), |it| self.label(it));
+                let on = channel_text(*channel, name.as_ref(), *made_at);
+                format!("complete its meeting with {partner} on {on}")
+            }
             Pending::Tasklet(id) => format!("join {}", self.label(*id)),
             Pending::Time(at) => format!("wake {at:?} after the start"),
             Pending::Call => "get the result of a blocking call".into(),
@@ -235,6 +245,11 @@ impl Snapshot {
             Pending::Others(count) => format!("see one of {count} other operations happen"),
         }
     }
+}
+
+fn channel_text(id: ChannelId, name: Option<&String>, made_at: Option<&Location<'_>>) -> String {
+    let name = name.map_or_else(|| id.to_string(), |it| format!("channel `{it}`"));
+    made_at.map_or(name.clone(), |at| format!("{name} (made at {at})"))
 }
 
 impl fmt::Display for Snapshot {
@@ -295,9 +310,10 @@ impl Waiting {
         let mut operations: Vec<_> = channels.iter().flat_map(|it| offers(it, id)).collect();
         let doing = if state == State::Paused { Doing::Paused } else { task.doing.get() };
         match doing {
-            // Met already, but not released: no offer is left.
+            // Another run has used the channel since: it is listed there.
             Doing::Sending(channel) | Doing::Receiving(channel) if operations.is_empty() => {
-                operations.push(Pending::Partner(channel));
+                let (name, made_at, tasklet) = (None, None, None);
+                operations.push(Pending::Partner { channel, name, made_at, tasklet });
             }
             Doing::Nothing | Doing::Sending(_) | Doing::Receiving(_) => {}
             Doing::Selecting(width) => {
@@ -306,7 +322,12 @@ impl Waiting {
                     operations.push(Pending::Others(others));
                 }
             }
-            Doing::Meeting(channel) => operations.push(Pending::Partner(channel)),
+            Doing::Meeting(channel, partner) => {
+                let facts = channels.iter().find(|it| it.id == channel);
+                let name = facts.and_then(|it| it.name.as_deref().map(str::to_owned));
+                let (made_at, tasklet) = (facts.map(|it| it.made_at), partner.known());
+                operations.push(Pending::Partner { channel, name, made_at, tasklet });
+            }
             Doing::Joining(other) => operations.push(Pending::Tasklet(other)),
             Doing::Sleeping(at) => operations.push(Pending::Time(Duration::from_nanos(at))),
             Doing::Calling => operations.push(Pending::Call),

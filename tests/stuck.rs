@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::time::Duration;
 use support::isolated;
 use tasklets::{
-    Builder, Halt, Never, Pending, Receiver, RunError, Runtime, Select, Sender, State, StuckReport,
-    Tasklet, TaskletId, after, blocking, channel, current, pause, run, scope, select, sleep,
-    snapshot, spawn, within, yield_now,
+    Builder, Halt, Never, Operation, Pending, Receiver, RunError, Runtime, Select, Sender, State,
+    StuckReport, Tasklet, TaskletId, after, blocking, channel, current, pause, run, scope, select,
+    sleep, snapshot, spawn, within, yield_now,
 };
 
 /// Runs a program that must get stuck.
@@ -115,6 +115,62 @@ fn every_kind_of_wait_is_named() {
         &["`holder`", "waits to receive from channel `other`", "sending end is held by root"],
     );
     assert!(!report.to_string().contains("waits to  at"), "{report}");
+}
+
+#[test]
+fn who_waits_for_the_end_of_a_meeting_names_channel_and_partner() {
+    /// `early` tells whether the keeper waits first, or the one who is kept.
+    fn kept(early: bool, keeper: fn(Receiver<u8>), one: fn(Sender<u8>)) {
+        let report = stuck(|| {
+            let (tx, rx) = tasklets::channel::Builder::new().name("forms").channel();
+            if early {
+                drop(named("keeper", move || keeper(rx)));
+                yield_now();
+                drop(named("kept", move || one(tx)));
+            } else {
+                drop(named("kept", move || one(tx)));
+                yield_now();
+                drop(named("keeper", move || keeper(rx)));
+            }
+            pause()
+        });
+        let parts = ["`kept` (", "waits to complete its meeting with `keeper` (", ") on channel"];
+        says(&report, &[&parts[..], &["`forms` (made at tests/stuck.rs:", "at tests/"]].concat());
+    }
+    let hold = |rx: Receiver<u8>| drop((rx.recv_held(), pause()));
+    let ways: [fn(Sender<u8>); 5] = [
+        |tx| drop(tx.send(1)),
+        |tx| drop(tx.send_timeout(1, Duration::MAX)),
+        |tx| select! { send(tx, 1) -> _ => (), op(after(Duration::MAX)) -> _ => () },
+        |tx| select! { op(tx.sending(1)) -> _ => (), op(after(Duration::MAX)) -> _ => () },
+        |tx| {
+            let mut select = Select::new();
+            select.send(&tx);
+            drop(select.wait().unwrap().send(&tx, 1));
+        },
+    ];
+    ways.into_iter().for_each(|one| [true, false].iter().for_each(|it| kept(*it, hold, one)));
+}
+
+#[test]
+fn who_waits_for_the_value_of_a_permit_names_channel_and_partner() {
+    for early in [true, false] {
+        let report = stuck(|| {
+            let (tx, rx) = tasklets::channel::Builder::new().name("forms").channel::<u8>();
+            let giver = move || named("giver", move || drop((tx.reserving().wait(), pause())));
+            let taker = move || named("taker", move || select! { recv(rx) -> _ => () });
+            let mut roles: [Box<dyn FnOnce() -> Tasklet<()>>; 2] =
+                [Box::new(giver), Box::new(taker)];
+            roles[..].rotate_left(usize::from(!early));
+            roles.into_iter().for_each(|it| {
+                drop(it());
+                yield_now();
+            });
+            pause()
+        });
+        let parts = ["`taker` (", "waits to complete its meeting with `giver` (", "l `forms` ("];
+        says(&report, &parts);
+    }
 }
 
 #[test]

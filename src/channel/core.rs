@@ -7,7 +7,7 @@ use super::Prefer;
 use super::queue::{Partner, Queue, ReceiveOffer, SendOffer, key};
 use super::spot::{Side, Spot};
 use crate::kernel::running;
-use crate::kernel::task::{Doing, Holder, Home, Task};
+use crate::kernel::task::{Doing, Holder, Home, PartnerId, Task};
 use crate::kernel::trace::{ChannelId, Direction, Event};
 use crate::kernel::wait::{self, Wait};
 use slab::Slab;
@@ -334,7 +334,8 @@ impl<T> Core<T> {
         let wait = Wait::open(me.clone());
         let partner = Partner { wait, hold: false };
         self.queue().held.push((key(receiver), partner));
-        running::park_committed(&me, Doing::Meeting(self.id), at);
+        let doing = Doing::Meeting(self.id, PartnerId::of(receiver));
+        running::park_committed(&me, doing, at);
     }
 
     /// Takes the value of the sender that has waited longest.
@@ -389,6 +390,7 @@ impl<T> Core<T> {
         match self.take_offer() {
             Some((SendOffer { wait, branch, value: Some(value) }, _)) => {
                 wait.hold(branch);
+                self.note_meeting(&wait.task);
                 let sender = Partner { wait, hold: false };
                 Taken::Value((value, Some(sender)))
             }
@@ -411,8 +413,9 @@ impl<T> Core<T> {
         let wait = Wait::open(me.clone());
         let partner = Partner { wait, hold };
         self.queue().owed.push((key(&offer.wait.task), partner));
+        let doing = Doing::Meeting(self.id, PartnerId::of(&offer.wait.task));
         offer.wait.settle(offer.branch);
-        if running::park_committed(me, Doing::Meeting(self.id), at) == wait::RETRY {
+        if running::park_committed(me, doing, at) == wait::RETRY {
             return Taken::Again;
         }
         self.take_handed(me).map_or(Taken::Again, Taken::Value)
@@ -441,7 +444,15 @@ impl<T> Core<T> {
     pub(super) fn reserve(&self) -> Option<Partner> {
         let offer = self.queue().take_receiver()?;
         offer.wait.hold(offer.branch);
+        self.note_meeting(&offer.wait.task);
         Some(Partner { wait: offer.wait, hold: offer.hold })
+    }
+
+    /// Tells reports that `partner`, who waits, has met the running tasklet.
+    fn note_meeting(&self, partner: &Task) {
+        if let Some(me) = running::current() {
+            partner.doing.set(Doing::Meeting(self.id, PartnerId::of(&me)));
+        }
     }
 
     /// Wakes everybody who waits for senders, when the last of them has gone.

@@ -29,7 +29,7 @@ pub enum Doing {
     Sending(ChannelId),
     Receiving(ChannelId),
     /// A partner has taken it and owes it a value, or holds it until a value is accepted.
-    Meeting(ChannelId),
+    Meeting(ChannelId, PartnerId),
     /// Several operations at once.
     Selecting(u32),
     Joining(TaskletId),
@@ -39,6 +39,22 @@ pub enum Doing {
     /// The end of a scope's children.
     ScopeEnd(u32),
     Paused,
+}
+
+/// Who a tasklet meets, if its id has 32 bits: then [`Doing`] is no larger for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartnerId(u32);
+
+impl PartnerId {
+    const UNKNOWN: PartnerId = PartnerId(u32::MAX);
+
+    pub(crate) fn of(partner: &Task) -> PartnerId {
+        u32::try_from(partner.id().0).map_or(PartnerId::UNKNOWN, PartnerId)
+    }
+
+    pub(crate) fn known(self) -> Option<TaskletId> {
+        (self != PartnerId::UNKNOWN).then_some(TaskletId(self.0.into()))
+    }
 }
 
 /// Bits of [`Task::flags`].
