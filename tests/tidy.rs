@@ -60,7 +60,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("unsafe ", &["kernel/stack.rs"]),
     ("generator::", &["kernel/stack.rs"]),
     ("mio::", &["kernel/poller.rs"]),
-    ("Instant::now", &["kernel/clock.rs"]),
+    (concat!("Instant::", "now"), &["kernel/clock.rs"]),
     // `baton.rs` is the stack engine for Miri: each of its stacks is a thread.
     ("thread::Builder", &["blocking.rs", "kernel/baton.rs"]),
     ("thread::spawn", &[]),
@@ -238,12 +238,57 @@ fn check_functions(name: &str, lines: &[&str]) {
     }
 }
 
+/// What a test that depends on the speed of the machine would need: such a test fails under load.
+/// Time is told by the virtual clock, order by channels, cost by counting.
+const UNTESTABLE: &[&str] = &[
+    concat!("thread::", "sleep"),
+    concat!("#[", "ignore"),
+    concat!(".elap", "sed()"),
+    concat!("duration_", "since"),
+    concat!("Instant::", "now"),
+    concat!("System", "Time"),
+];
+
+/// Where one of these is used all the same, how often, and why.
+const EXCEPTIONS: &[(&str, &str, usize, &str)] = &[(
+    "tests/bad_input.rs",
+    concat!("Instant::", "now"),
+    5,
+    "an instant of std as an argument: a deadline in the past, or outside of any run",
+)];
+
+/// What is checked: the tests beside the code, those in files of their own, examples and fuzzing.
+/// (The kernel's clock is the one place that reads the time: see `PLACES`.)
 #[test]
-fn tests_neither_sleep_nor_are_ignored() {
-    let words = [concat!("thread::", "sleep"), concat!("#[", "ignore")];
-    for source in sources("tests") {
-        for word in words {
-            assert!(!code(&source.text).contains(word), "`{word}` in tests/{}", source.path);
+fn tests_neither_sleep_nor_measure_time_nor_are_ignored() {
+    for folder in ["src", "tests", "fuzz/fuzz_targets"] {
+        for source in sources(folder) {
+            let name = format!("{folder}/{}", source.path);
+            let parts: Vec<_> = source.text.split("#[cfg(test)]").collect();
+            let tests = if folder == "src" { &parts[1..] } else { &parts[..] };
+            for word in UNTESTABLE {
+                let allowed = EXCEPTIONS.iter().find(|it| (it.0, it.1) == (&*name, *word));
+                let most = allowed.map_or(0, |it| it.2);
+                let found: usize = tests.iter().map(|it| code(it).matches(word).count()).sum();
+                assert!(found == most, "`{word}` {found} times in {name}, {most} are known");
+            }
+        }
+    }
+}
+
+#[test]
+fn benches_measure_time_and_judge_nobody_by_it() {
+    let quick = [concat!("thread::", "sleep"), concat!("#[", "test]"), concat!("#[", "ignore")];
+    let times = [concat!("elap", "sed"), "Instant", "Duration", "nanos", "_ns"];
+    for source in sources("benches/src") {
+        let code = code(&source.text);
+        for word in quick {
+            assert!(!code.contains(word), "`{word}` in benches/src/{}", source.path);
+        }
+        // An assertion ends at its semicolon.
+        for check in code.split("assert").skip(1).filter_map(|it| it.split(';').next()) {
+            let time = times.iter().find(|it| check.contains(*it));
+            assert!(time.is_none(), "an assertion about time in benches/src/{}", source.path);
         }
     }
 }
