@@ -199,7 +199,7 @@ impl Children {
             .filter_map(|it| match it {
                 Failed::Returned(failure) => Some(failure),
                 Failed::Panicked(task) if !has_panic(&task) => None,
-                Failed::Panicked(task) => match task.extra().failure.take() {
+                Failed::Panicked(task) => match task.extra().failure.replace(REPORTED) {
                     Some(Failure::Panicked(payload)) => {
                         let cause = Cause::Panicked(payload);
                         Some(ScopeFailure { tasklet: TaskletRef { task }, cause })
@@ -210,6 +210,9 @@ impl Children {
             .collect()
     }
 }
+
+/// For who has kept the handle of a child that panicked.
+const REPORTED: Option<Failure> = Some(Failure::Reported);
 
 /// A child that failed, until the scope ends.
 enum Failed {
@@ -384,7 +387,10 @@ impl<T> ScopedTasklet<'_, T> {
         self.inner.join()
     }
 
-    /// The handle, to be used as an operation.
+    /// The handle, to be used as an operation: an arm `op(child.joining()) -> result => ...`.
+    ///
+    /// It may be replaced and kept for longer than the scope; the scope waits for the tasklet all
+    /// the same. A panic that the scope has reported is told to such a handle in other words.
     pub fn joining(&mut self) -> &mut Tasklet<T> {
         &mut self.inner
     }

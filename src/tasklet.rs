@@ -370,7 +370,7 @@ impl<T> Tasklet<T> {
             Some(Failure::Panicked(payload)) => Err(JoinError::Panicked(payload)),
             Some(Failure::Cancelled) => Err(JoinError::Cancelled),
             Some(Failure::Reported) => {
-                Err(JoinError::Panicked(Box::new("a panic that has ended the run already")))
+                Err(JoinError::Panicked(Box::new("a panic that has been reported already")))
             }
             None => panic!("the result of {:?} has been taken", self.me),
         }

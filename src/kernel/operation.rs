@@ -16,6 +16,10 @@ use std::panic::Location;
 use std::rc::Rc;
 
 /// The part of an operation that does not mention its output.
+///
+/// Its methods are for `select` and [`wait`](crate::Operation::wait), which call them in a certain
+/// order. Called by hand they can make an operation say that it happened when it did not; nothing
+/// is doubled by that, and what was not sent is dropped with the operation.
 pub trait Arm {
     /// Does it, if that is possible without waiting for a partner to come.
     fn attempt(&mut self, at: &'static Location<'static>) -> bool;

@@ -189,7 +189,7 @@ impl Registry {
 pub(crate) enum Failure {
     Panicked(Box<dyn Any + Send>),
     Cancelled,
-    /// The run's own report has the panic.
+    /// The report of the run, or of the scope, has the panic.
     Reported,
 }
 

@@ -38,7 +38,7 @@ impl Setting {
 }
 
 /// What is left to join of a panic that the run has ended with.
-const REPORTED: &str = "a panic that has ended the run already";
+const REPORTED: &str = "a panic that has been reported already";
 
 /// SplitMix64: as good as any here.
 pub fn draw(state: &mut u64) -> u64 {
