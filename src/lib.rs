@@ -33,6 +33,16 @@
 //!   values](Operation)
 //! - [Embedding](Runtime): a runtime driven by a loop of the caller's
 //!
+//! # Environment
+//!
+//! Two variables are read, for tests of this crate and of what is built on it; programs use the
+//! builder.
+//!
+//! | variable | value | effect |
+//! |---|---|---|
+//! | `TASKLETS_STACKS` | `threads` | as [`RuntimeBuilder::threads_as_stacks`]: for Miri and race detectors |
+//! | `TASKLETS_GUARD` | `pages` | guard pages of their own below stacks, as before Linux 6.13; read once |
+//!
 //! # Gate
 //!
 //! A change is finished when all of these pass, with nothing printed that is not expected:

@@ -60,7 +60,8 @@ pub fn run<R>(main: impl FnOnce() -> R) -> R {
 /// instead [`spawn`](Self::spawn) and drive it a bit at a time: [`step`](Self::step),
 /// [`run_for`](Self::run_for), [`run_until`](Self::run_until), [`run_ready`](Self::run_ready).
 /// Between drives its channels can be used from outside with `try_send` and `try_recv`.
-/// Dropping it cancels its tasklets and runs them until they have ended.
+/// Dropping it cancels its tasklets and runs them until they have ended; if that happens while
+/// the thread panics, [they see the panic](crate::guide::must_not#destructors).
 ///
 /// ```
 /// use tasklets::{Progress, Runtime, channel, yield_now};

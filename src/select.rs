@@ -117,8 +117,10 @@ pub mod support {
 ///
 /// The expression of a `send` arm is evaluated only if the arm is taken (a receiver is certain by
 /// then and waits for it), or if it fails, to give it back. A closed channel makes its arm ready,
-/// with the error. If the tasklet is stopped while it waits, the first arm that is on gets the
-/// reason; if none is on, `default(delay)` is taken at once. The ends named in an arm are looked
+/// with the error. If the tasklet is stopped (cancelled, late, or handed an error) before or while
+/// it waits, with or without a `default(delay)`, the first arm that is on gets the reason, and not
+/// the default: so a loop around it ends. If none is on, `default(delay)` is taken at once. With
+/// `default` nothing waits, so a stopped tasklet may still try. The ends named in an arm are looked
 /// at even if its condition does not hold. Among arms that can happen the choice is fair; with
 /// `biased;` the first one wins, which promises nothing about arms that become ready later.
 ///

@@ -28,8 +28,10 @@ pub(crate) const STACK_BYTES: usize = 256 * 1024;
 
 /// Starts a tasklet that runs `f`.
 ///
-/// It is queued behind all that are ready; the caller runs on. Dropping the handle lets the
-/// tasklet go on by itself; if it then panics, the run ends with its panic.
+/// It is queued behind all that are ready; the caller runs on, always: this is no operation, spends
+/// no budget and is allowed under every trap. Dropping the handle lets the tasklet go on by itself;
+/// if it then panics, the run ends with its panic. A tasklet that the OS refuses a stack when it is
+/// about to begin ends with a panic that says so.
 ///
 /// # Panics
 /// Outside of a run, and when no more tasklets can be made; [`Builder::spawn`] returns an error.

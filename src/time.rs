@@ -87,7 +87,9 @@ fn sleep_to(at: Nanos, place: &'static Location<'static>) -> Result<(), Halt> {
 
 /// An operation that happens once `delay` has passed, counted from this call.
 ///
-/// Its output is the present time, or why the wait for it ended.
+/// Its output is the present time, or why the wait for it ended. Made outside of any run, for a
+/// tasklet that is spawned later, it counts from when a run first looks at it: before, there is no
+/// clock that it could go by.
 ///
 /// ```
 /// use std::time::Duration;
@@ -101,21 +103,63 @@ fn sleep_to(at: Nanos, place: &'static Location<'static>) -> Result<(), Halt> {
 /// });
 /// assert_eq!(answer, "too late");
 /// ```
+#[doc(alias("timer", "call_later", "time.After"))]
 pub fn after(delay: Duration) -> After {
-    After { at: after_now(delay), outcome: None }
+    After::new(Due::After(delay))
 }
 
-/// An operation that happens once `deadline` has passed.
+/// An operation that happens once `deadline` has passed, by the clock of the run it is used in.
+///
+/// Its output is as that of [`after`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tasklets::{Operation, at, now, run};
+/// run(|| {
+///     let soon = now() + Duration::from_millis(1);
+///     assert!(at(soon).wait().unwrap() >= soon);
+/// });
+/// ```
 pub fn at(deadline: Instant) -> After {
-    After { at: nanos(deadline), outcome: None }
+    After::new(Due::At(deadline))
+}
+
+/// When a timer is due.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// In the terms of the run's clock.
+    Nanos(Nanos),
+    /// Not yet known in these terms: it was made outside of any run.
+    After(Duration),
+    At(Instant),
 }
 
 /// The operation made by [`after`] and [`at`].
 #[derive(Debug)]
 #[must_use = "an operation does nothing until it is waited for"]
 pub struct After {
-    at: Nanos,
+    due: Cell<Due>,
     outcome: Option<Result<Instant, Halt>>,
+}
+
+impl After {
+    fn new(due: Due) -> After {
+        let after = After { due: Cell::new(due), outcome: None };
+        after.at();
+        after
+    }
+
+    /// When it is due, which is settled by the first run that asks.
+    fn at(&self) -> Nanos {
+        let at = match self.due.get() {
+            Due::Nanos(at) => return at,
+            _ if Scheduler::active().is_none() => return NEVER,
+            Due::After(delay) => after_now(delay),
+            Due::At(deadline) => nanos(deadline),
+        };
+        self.due.set(Due::Nanos(at));
+        at
+    }
 }
 
 impl Arm for After {
@@ -127,14 +171,15 @@ impl Arm for After {
         due
     }
     fn ready(&self) -> bool {
+        let at = self.at();
         Scheduler::active().is_some_and(|it| {
             // The clock is asked only if the last look at it was too early.
-            it.home.now.get() >= self.at || it.home.clock.now() >= self.at
+            it.home.now.get() >= at || it.home.clock.now() >= at
         })
     }
     fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
         if let Some(scheduler) = Scheduler::active() {
-            scheduler.add_timer(self.at, wait.clone(), branch);
+            scheduler.add_timer(self.at(), wait.clone(), branch);
         }
         1
     }
@@ -149,7 +194,7 @@ impl Arm for After {
         self.outcome = Some(Err(why));
     }
     fn doing(&self) -> Doing {
-        Doing::Sleeping(self.at)
+        Doing::Sleeping(self.at())
     }
 }
 
@@ -225,9 +270,10 @@ impl Operation for Tick {
         let outcome = self.timer.take();
         if outcome.is_ok() {
             let now = Scheduler::active().map_or(0, |it| it.home.clock.now());
-            let missed = now.saturating_sub(self.timer.at) / self.period;
+            let due = self.timer.at();
+            let missed = now.saturating_sub(due) / self.period;
             let steps = self.period.saturating_mul(missed.saturating_add(1));
-            self.timer.at = self.timer.at.saturating_add(steps);
+            self.timer.due.set(Due::Nanos(due.saturating_add(steps)));
         }
         outcome
     }

@@ -61,7 +61,15 @@ impl fmt::Debug for BlockTrap {
 /// While the guard lives, any switch to another tasklet is a bug and panics.
 ///
 /// For code that holds a `RefCell` borrow, a std lock or anything else that another tasklet must
-/// not find held. The panic names this call. Operations that need not wait are fine.
+/// not find held. The panic names this call. A switch is: an operation that has to wait,
+/// [`yield_now`](crate::yield_now), [`pause`](crate::pause), a scope, and
+/// [`run_now`](crate::TaskletRef::run_now). Operations that need not wait are fine, any number of
+/// them: a caller whose budget is used up, and one whose partner is preferred, goes on until the
+/// trap is gone. Under a [`block_trap`] as well, what would wait returns
+/// [`Halt::CannotWait`](crate::Halt::CannotWait) and does not panic.
+///
+/// Traps are counted: it is in force until each of a tasklet's guards is dropped, in any order, by
+/// whomever; other tasklets may switch. Outside a run it does nothing.
 ///
 /// ```should_panic
 /// use tasklets::{run, switch_trap, yield_now};

@@ -32,7 +32,8 @@ pub enum Direction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A tasklet was made; it has not run yet.
+    /// A tasklet was made; it has not run yet. (The root of a run is made before the run drives:
+    /// there is nothing to [`snapshot`](crate::snapshot()) then.)
     Spawned {
         /// The new one.
         tasklet: TaskletId,

@@ -167,6 +167,17 @@ impl TaskletRef {
     /// Runs it next, at once; the caller goes behind all that are ready. True if it could.
     ///
     /// It can if it is ready or paused, belongs to the caller's run, and the caller may give way.
+    ///
+    /// # Panics
+    /// Under a [`switch_trap`](crate::switch_trap) and inside a raw generator.
+    ///
+    /// ```
+    /// use tasklets::{run, spawn};
+    /// run(|| {
+    ///     let other = spawn(|| ());
+    ///     assert!(other.run_now() && other.is_finished());
+    /// });
+    /// ```
     #[doc(alias("run", "switch", "switch_to"))]
     pub fn run_now(&self) -> bool {
         let Ok(me) = running::waiter_here() else { return false };
