@@ -224,6 +224,7 @@ macro_rules! __select {
             let patience = $crate::__select!(@patience $($patience)?);
             let mut lot = $crate::select::support::Lot::new(
                 [$(::std::stringify!($operation)),*].len(),
+                patience,
             );
             loop {
                 let drawn = lot.draw();

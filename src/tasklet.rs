@@ -11,7 +11,7 @@ use crate::error::{Halt, JoinError};
 use crate::kernel::body::Body;
 use crate::kernel::operation::Arm;
 use crate::kernel::running::{self, Unwound};
-use crate::kernel::scheduler::{Plan, Scheduler};
+use crate::kernel::scheduler::{Plan, Scheduler, has_panic};
 use crate::kernel::stack::page_bytes;
 use crate::kernel::stacks;
 use crate::kernel::task::{Doing, Failure, Task, flag};
@@ -405,7 +405,7 @@ impl<T> Drop for Tasklet<T> {
     fn drop(&mut self) {
         self.me.task.set(flag::DETACHED);
         if self.is_finished()
-            && self.me.task.extra_if_any().is_some()
+            && has_panic(&self.me.task)
             && let Some(scheduler) = Scheduler::active()
         {
             scheduler.home.look_soon(); // a panic in it now ends the run

@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use tasklets::{
-    Halt, Operation, Runtime, Select, State, after, block_trap, channel, pause, select, shield,
-    spawn, within, yield_now,
+    Halt, Operation, Runtime, Select, State, TaskletRef, after, block_trap, channel, current,
+    pause, select, shield, spawn, take_injected, within, yield_now,
 };
 
 /// Runs `main` in virtual time.
@@ -102,6 +102,126 @@ fn a_tasklet_that_its_partner_has_released_is_ready() {
         held.accept();
         assert_eq!((sender.state(), sender.run_now()), (State::Ready, true));
     });
+}
+
+#[test]
+fn a_sender_freed_by_the_end_of_the_run_is_not_freed_again_by_a_guard_dropped_then() {
+    let sent = Rc::new(Cell::new(None));
+    let told = sent.clone();
+    run(|| {
+        let (tx, rx) = channel();
+        let target = Rc::new(RefCell::new(None::<TaskletRef>));
+        let victim = target.clone();
+        spawn(move || {
+            // The end of the run breaks the shield; so the holder is stopped before it can end.
+            assert!(shield(pause).is_err());
+            assert!(victim.take().unwrap().pause());
+        });
+        let holder = spawn(move || {
+            let held = rx.recv_held();
+            assert!(shield(pause).is_err());
+            drop(held);
+        });
+        *target.borrow_mut() = Some(holder.handle());
+        yield_now();
+        spawn(move || told.set(Some(tx.send(1).is_ok())));
+        yield_now();
+    });
+    assert_eq!(sent.get(), Some(true));
+}
+
+#[test]
+fn an_injection_that_a_select_without_an_arm_cannot_tell_is_told_by_the_next_operation() {
+    run(|| {
+        let target = spawn(|| {
+            let (_tx, rx) = channel::<u8>();
+            let delay = Duration::from_secs(1);
+            let chosen = select! { recv(rx) -> _ if false => "arm", default(delay) => "default" };
+            (chosen, rx.recv(), take_injected().map(|it| it.to_string()))
+        });
+        yield_now();
+        target.inject("out of paper");
+        let told = (Err(Halt::Injected), Some("out of paper".into()));
+        assert_eq!(target.join().unwrap(), ("default", told.0, told.1));
+    });
+}
+
+#[test]
+fn an_error_injected_while_another_is_about_to_be_told_takes_its_place() {
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let told = log.clone();
+    let main = move || {
+        let (_tx, rx) = channel::<u8>();
+        let target = spawn(move || {
+            yield_now();
+            assert_eq!(rx.try_recv(), Ok(None)); // the budget is used up by this ...
+            for _ in 0..2 {
+                let ended = rx.recv_timeout(Duration::from_secs(1)); // ... so this gives way
+                told.borrow_mut().push((ended, take_injected().map(|it| it.to_string())));
+            }
+        });
+        yield_now();
+        target.inject("first");
+        yield_now();
+        target.inject("second");
+        target.join().unwrap();
+    };
+    Runtime::builder().virtual_clock(true).budget(1).build().run(main).unwrap();
+    let second = (Err(Halt::Injected), Some("second".into()));
+    assert_eq!(*log.borrow(), [second, (Err(Halt::TimedOut), None)]);
+}
+
+/// The operations out of ten, none of which has to wait, before which the others had a turn.
+fn gaps_of(before: fn(), listens: bool) -> Vec<u32> {
+    let builder = Runtime::builder().virtual_clock(true).budget(3);
+    let builder = if listens { builder.on_event(|_| {}) } else { builder };
+    builder
+        .build()
+        .run(|| {
+            let turns = Rc::new(Cell::new(0));
+            let others = turns.clone();
+            let (_tx, rx) = channel::<u8>();
+            let polls = move || {
+                assert_eq!(rx.try_recv(), Ok(None));
+                before();
+                (0..10)
+                    .map(|_| {
+                        assert_eq!(rx.try_recv(), Ok(None));
+                        turns.get()
+                    })
+                    .collect::<Vec<_>>()
+            };
+            let polling = spawn(polls);
+            spawn(move || {
+                (0..20).for_each(|_| {
+                    others.set(others.get() + 1);
+                    yield_now();
+                });
+            });
+            polling.join().unwrap()
+        })
+        .unwrap()
+}
+
+#[test]
+fn an_interruption_within_a_turn_changes_no_budget_and_neither_does_listening() {
+    let befores: [fn(); 4] = [
+        || (),
+        || shield(|| ()),
+        || assert!(within(Duration::ZERO, || true).expired),
+        || {
+            let me = current().unwrap();
+            me.inject("to itself");
+            assert_eq!(pause(), Err(Halt::Injected));
+        },
+    ];
+    let plain = gaps_of(befores[0], false);
+    assert_eq!(plain.len(), 10);
+    for (index, before) in befores.into_iter().enumerate() {
+        let (heard, alone) = (gaps_of(before, true), gaps_of(before, false));
+        assert_eq!(heard, alone, "{index}");
+        assert!(index == 3 || alone == plain, "{index}: {alone:?}, not {plain:?}");
+    }
 }
 
 /// The order in which a child and, after `before` and an operation that can go on, the root log.

@@ -70,8 +70,11 @@ pub fn perform(
 }
 
 /// How far a select has come.
+#[derive(Debug)]
 pub(crate) enum Start {
     Anew,
+    /// The gate did not let it pass.
+    Halted(Halt),
     /// The gate has been passed, and nothing was possible just now.
     Tried,
     /// It has waited, and its wait came out like this.
@@ -89,6 +92,7 @@ pub(crate) fn perform_from(
     loop {
         let (offered, outcome) = match std::mem::replace(&mut start, Start::Anew) {
             Start::Woken(offered, outcome) => (offered, outcome),
+            Start::Halted(why) => return halt_first(arms, why),
             Start::Tried => match wait_for_any(arms, patience, at) {
                 Ok(woken) => woken,
                 Err(ended) => return ended,
@@ -322,8 +326,8 @@ pub struct Lot {
     stage: Stage,
     /// Those that look ready and have not been attempted since.
     ready: u64,
-    /// What came of a wait, if it was not a plain meeting.
-    woken: Option<(Offered, u32)>,
+    /// What came of the gate, or of a wait that was not a plain meeting.
+    start: Option<Start>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -340,11 +344,12 @@ enum Stage {
 impl Lot {
     /// Passes the gate, unless the operation has to look at more than its channels.
     #[inline]
-    pub fn new(ways: usize) -> Lot {
-        let void = ways > 64 || running::looks_at_all() || running::gate(false).is_err();
+    pub fn new(ways: usize, patience: Patience) -> Lot {
+        let unusual = ways > 64 || running::looks_at_all();
+        let passed = if unusual { Ok(true) } else { running::gate(patience != Patience::None) };
         let probes = if ways < 2 { 0 } else { PROBES };
-        let stage = if void { Stage::Void } else { Stage::Probing(probes) };
-        Lot { glance: Glance::now(), ways, stage, ready: 0, woken: None }
+        let stage = if passed == Ok(false) { Stage::Probing(probes) } else { Stage::Void };
+        Lot { glance: Glance::now(), ways, stage, ready: 0, start: passed.err().map(Start::Halted) }
     }
 
     /// The arm to attempt; a number that is too large after the last.
@@ -423,14 +428,14 @@ impl Lot {
         if outcome < offered.width && !offered.wait.task.has(flag::MUST_WITHDRAW) {
             return Some(outcome as usize);
         }
-        self.woken = Some((offered, outcome));
+        self.start = Some(Start::Woken(offered, outcome));
         None
     }
 
     /// From where the select goes on once it has made its arms.
     pub(crate) fn start(&mut self) -> Start {
-        match self.woken.take() {
-            Some((offered, outcome)) => Start::Woken(offered, outcome),
+        match self.start.take() {
+            Some(start) => start,
             None if self.stage == Stage::Over && !self.glance.is_over() => Start::Tried,
             None => Start::Anew,
         }
@@ -449,7 +454,12 @@ pub(crate) fn choose(ways: usize) -> usize {
 }
 
 fn halt_first(arms: &mut [&mut dyn Arm], why: Halt) -> Option<usize> {
-    let first = arms.iter().position(|it| it.width() > 0)?;
-    arms[first].halt(why);
-    Some(first)
+    let first = arms.iter().position(|it| it.width() > 0);
+    match first {
+        Some(first) => arms[first].halt(why),
+        // There is nobody to tell of it: the next operation is told.
+        None if why == Halt::Injected => running::inject_again(),
+        None => {}
+    }
+    first
 }

@@ -65,7 +65,7 @@ pub(crate) fn stamp() -> u64 {
 /// Whether the next operation on this OS thread looks at everything.
 #[inline(always)]
 pub(crate) fn looks_at_all() -> bool {
-    with(|it| it.is_none_or(|it| it.fuel.get() == 0))
+    with(|it| it.is_none_or(|it| it.has(flag::INTERRUPTED | flag::TRACED)))
 }
 
 /// When the running tasklet parked last: whether it was suspended in between.
@@ -83,14 +83,14 @@ pub(crate) fn traced() -> Option<Rc<Task>> {
 /// True if somebody listens to what the tasklet does.
 #[inline(always)]
 pub(crate) fn gate(may_wait: bool) -> Result<bool, Halt> {
-    let fast = with(|it| it.is_some_and(|it| it.spend_fuel()));
+    let fast = with(|it| it.is_some_and(|it| it.goes_on()));
     if fast { Ok(false) } else { slow_gate(may_wait) }
 }
 
 /// Whether the tasklet with this stamp runs and need not pass the [`gate`]; counts as passing it.
 #[inline(always)]
 pub(crate) fn passes(stamp: u64) -> bool {
-    with(|it| it.is_some_and(|it| it.stamp == stamp && it.spend_fuel()))
+    with(|it| it.is_some_and(|it| it.stamp == stamp && it.goes_on()))
 }
 
 #[cold]
@@ -103,43 +103,38 @@ fn slow_gate(may_wait: bool) -> Result<bool, Halt> {
     if !may_wait && task.has(flag::CANCELLED) && task.interruption() == Some(Halt::Cancelled) {
         count_ignored(&task); // trying is allowed, but not for ever
     }
-    if task.spend() {
+    if !task.spend() {
         give_way(&task);
+        task.refuel();
         // Others ran: one of them may have stopped this tasklet.
         if may_wait && let Some(why) = task.interruption() {
             return Err(fail(&task, why));
         }
     }
-    task.refuel();
     Ok(task.home.traced)
-}
-
-impl Task {
-    /// Counts an operation that took the slow gate; true if the budget is used up.
-    fn spend(&self) -> bool {
-        if !self.has(flag::INTERRUPTED) && !self.home.traced {
-            return true; // the fast gate has counted
-        }
-        let extra = self.extra();
-        let spent = extra.spent.get() + 1;
-        extra.spent.set(if spent > self.home.budget { 0 } else { spent });
-        spent > self.home.budget
-    }
 }
 
 /// Lets an operation fail with `why`; unwinds the tasklet if it does not listen.
 pub(crate) fn fail(task: &Rc<Task>, why: Halt) -> Halt {
-    let spent = task.spend();
-    match why {
-        Halt::Injected => task.clear(flag::INJECTED),
-        Halt::Cancelled => count_ignored(task),
-        Halt::TimedOut | Halt::Closed | Halt::CannotWait => {}
+    if why == Halt::Cancelled {
+        count_ignored(task);
     }
-    if spent {
+    if !task.spend() {
         give_way(task);
+        task.refuel();
     }
-    task.refuel();
+    if why == Halt::Injected {
+        // Not before others ran: what they inject meanwhile takes the place of what was.
+        task.clear(flag::INJECTED);
+    }
     why
+}
+
+/// Lets the next operation of the running tasklet fail as this one could not.
+pub(crate) fn inject_again() {
+    if let Some(task) = current() {
+        task.set(flag::INJECTED);
+    }
 }
 
 /// A cancelled tasklet went on with another operation.

@@ -59,35 +59,37 @@ impl PartnerId {
 
 /// Bits of [`Task::flags`].
 pub(crate) mod flag {
-    pub(crate) const CANCELLED: u16 = 1;
-    pub(crate) const TIMED_OUT: u16 = 1 << 1;
-    pub(crate) const INJECTED: u16 = 1 << 2;
+    pub(crate) const CANCELLED: u32 = 1;
+    pub(crate) const TIMED_OUT: u32 = 1 << 1;
+    pub(crate) const INJECTED: u32 = 1 << 2;
     /// Something makes operations fail at once.
-    pub(crate) const INTERRUPTED: u16 = CANCELLED | TIMED_OUT | INJECTED;
+    pub(crate) const INTERRUPTED: u32 = CANCELLED | TIMED_OUT | INJECTED;
     /// Taken out of the ready queue by somebody else.
-    pub(crate) const PAUSED: u16 = 1 << 3;
+    pub(crate) const PAUSED: u32 = 1 << 3;
     /// What its open wait offers must be withdrawn, not only left behind.
-    pub(crate) const MUST_WITHDRAW: u16 = 1 << 4;
-    pub(crate) const STARTED: u16 = 1 << 5;
-    pub(crate) const FINISHED: u16 = 1 << 6;
+    pub(crate) const MUST_WITHDRAW: u32 = 1 << 4;
+    pub(crate) const STARTED: u32 = 1 << 5;
+    pub(crate) const FINISHED: u32 = 1 << 6;
     /// Does not count as left behind.
-    pub(crate) const DAEMON: u16 = 1 << 7;
+    pub(crate) const DAEMON: u32 = 1 << 7;
     /// Under a block trap.
-    pub(crate) const BLOCK_TRAP: u16 = 1 << 8;
+    pub(crate) const BLOCK_TRAP: u32 = 1 << 8;
     /// Under a switch trap.
-    pub(crate) const SWITCH_TRAP: u16 = 1 << 9;
+    pub(crate) const SWITCH_TRAP: u32 = 1 << 9;
     /// The private panic has been raised in it.
-    pub(crate) const UNWOUND: u16 = 1 << 10;
+    pub(crate) const UNWOUND: u32 = 1 << 10;
     /// It will never run again; its stack is leaked.
-    pub(crate) const ABANDONED: u16 = 1 << 11;
+    pub(crate) const ABANDONED: u32 = 1 << 11;
     /// The open wait may not be interrupted: a partner is about to complete it.
-    pub(crate) const COMMITTED: u16 = 1 << 12;
+    pub(crate) const COMMITTED: u32 = 1 << 12;
     /// Its join handle is gone.
-    pub(crate) const DETACHED: u16 = 1 << 13;
+    pub(crate) const DETACHED: u32 = 1 << 13;
     /// The run ends and nothing else can happen: shields no longer count.
-    pub(crate) const SHIELD_BROKEN: u16 = 1 << 14;
+    pub(crate) const SHIELD_BROKEN: u32 = 1 << 14;
     /// A scope answers for its panic.
-    pub(crate) const SCOPED: u16 = 1 << 15;
+    pub(crate) const SCOPED: u32 = 1 << 15;
+    /// Hooks listen to what it does.
+    pub(crate) const TRACED: u32 = 1 << 16;
 }
 
 /// What every tasklet of one scheduler shares.
@@ -116,8 +118,6 @@ pub(crate) struct Home {
     pub(crate) traced: bool,
     /// Nobody listens or watches, and the ready queue is first in, first out.
     pub(crate) plain: bool,
-    /// Operations of a tasklet before it takes the slow gate: none while somebody listens.
-    pub(crate) fuel: u32,
     /// Operations a tasklet may do without giving way.
     pub(crate) budget: u32,
     /// Whether stacks are OS threads.
@@ -200,8 +200,6 @@ pub(crate) struct Extra {
     pub(crate) shields: Cell<u32>,
     /// Operations that failed because of cancellation.
     pub(crate) ignored: Cell<u32>,
-    /// Operations since it last gave way, counted only while the slow gate is used.
-    pub(crate) spent: Cell<u32>,
     pub(crate) block_traps: Cell<u32>,
     /// Where the switch traps in force were set.
     pub(crate) switch_traps: RefCell<Vec<&'static Location<'static>>>,
@@ -219,13 +217,13 @@ pub struct Task {
     /// Counts openings and settlements of waits.
     pub(super) serial: Cell<u64>,
     pub(crate) seat: Seat,
-    /// Operations it may still do without a closer look; 0 means look now.
-    pub(super) fuel: Cell<u32>,
-    /// What `fuel` begins with at each turn.
-    tank: Cell<u32>,
+    /// Operations it may still do in this turn before it gives way.
+    left: Cell<u32>,
+    /// What `left` begins with.
+    budget: u32,
     /// How the last wait was settled.
     pub(super) outcome: Cell<u32>,
-    pub(crate) flags: Cell<u16>,
+    pub(crate) flags: Cell<u32>,
     /// Tells it from all others of this OS thread, also those of other runs.
     pub(crate) stamp: u64,
     /// When it parked last; no two park at the same time, so it orders those who wait.
@@ -265,8 +263,8 @@ impl Task {
             arrived: Cell::new(0),
             body: Cell::new(None),
             seat: Seat::default(),
-            fuel: Cell::new(0),
-            tank: Cell::new(0),
+            left: Cell::new(0),
+            budget: home.budget,
             stack_bytes: 0,
             slot: Cell::new(0),
             joiners: Cell::default(),
@@ -277,14 +275,13 @@ impl Task {
 
     /// Makes a block that is blank, or that of a plain tasklet which has ended, ready for another.
     #[inline]
-    pub(crate) fn begin(&mut self, body: Rc<dyn Body>, stack_bytes: usize, flags: u16) {
+    pub(crate) fn begin(&mut self, body: Rc<dyn Body>, stack_bytes: usize, flags: u32) {
         // The rest is blank still, or again: an ended tasklet has no stack, no joiners and no
         // place in a queue.
         self.stamp = STAMPS.with(|it| it.replace(it.get() + 1));
         self.serial.set(0);
         self.outcome.set(0);
-        self.flags.set(flags);
-        self.tank.set(if self.has(flag::INTERRUPTED) { 0 } else { self.home.fuel });
+        self.flags.set(if self.home.traced { flags | flag::TRACED } else { flags });
         self.doing.set(Doing::Nothing);
         self.at.set(None);
         self.arrived.set(self.home.now.get());
@@ -312,42 +309,40 @@ impl Task {
     }
 
     #[inline]
-    pub(crate) fn has(&self, bits: u16) -> bool {
+    pub(crate) fn has(&self, bits: u32) -> bool {
         self.flags.get() & bits != 0
     }
 
-    #[inline]
-    pub(crate) fn set(&self, bits: u16) {
+    pub(crate) fn set(&self, bits: u32) {
         self.flags.set(self.flags.get() | bits);
-        if bits & flag::INTERRUPTED != 0 {
-            self.tank.set(0);
-            self.fuel.set(0); // its next operation must see that
-        }
     }
 
-    #[inline]
-    pub(crate) fn clear(&self, bits: u16) {
+    pub(crate) fn clear(&self, bits: u32) {
         self.flags.set(self.flags.get() & !bits);
-        if bits & flag::INTERRUPTED != 0 && !self.has(flag::INTERRUPTED) {
-            self.tank.set(self.home.fuel);
-            self.refuel();
-        }
+    }
+
+    /// Lets it begin a turn.
+    #[inline(always)]
+    pub(crate) fn refuel(&self) {
+        self.left.set(self.budget);
     }
 
     /// Counts an operation that needs no closer look; false if it needs one.
     #[inline(always)]
-    pub(super) fn spend_fuel(&self) -> bool {
-        let fuel = self.fuel.get();
-        if fuel > 0 {
-            self.fuel.set(fuel - 1);
+    pub(super) fn goes_on(&self) -> bool {
+        let left = self.left.get();
+        let plain = left > 0 && !self.has(flag::INTERRUPTED | flag::TRACED);
+        if plain {
+            self.left.set(left - 1);
         }
-        fuel > 0
+        plain
     }
 
-    /// Gives it its operations until it must give way.
-    #[inline(always)]
-    pub(crate) fn refuel(&self) {
-        self.fuel.set(self.tank.get());
+    /// Counts an operation; false if there is none left in this turn.
+    pub(super) fn spend(&self) -> bool {
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(1));
+        left > 0
     }
 
     /// Whether a wait of it is open.

@@ -165,7 +165,6 @@ impl RuntimeBuilder {
             parks: Cell::new(0),
             traced: self.trace.is_on(),
             plain: !self.trace.is_watched() && !self.choices.decides_order(),
-            fuel: if self.trace.is_on() { 0 } else { self.budget },
             clock: Clock::new(self.virtual_clock),
             choices: self.choices,
             trace: self.trace,

@@ -44,6 +44,8 @@ impl Scheduler {
                 if stuck > 1 && task.has(flag::COMMITTED) {
                     // The partner leaked what it owed: nobody else can end this wait.
                     if task.is_waiting() {
+                        // Before it has run the partner may let it go all the same.
+                        task.clear(flag::COMMITTED);
                         wait::settle_now(task, wait::RETRY);
                     } else {
                         wait::unhold(task, false);

@@ -45,7 +45,6 @@ impl Scheduler {
     /// Tells the hooks and the monitor that `task` is about to run.
     fn announce(&self, task: &Rc<Task>) {
         if self.home.traced {
-            task.extra().spent.set(0);
             let told = catch_unwind(AssertUnwindSafe(|| self.tell_switch(None, Some(task))));
             if let Err(cancel) = told {
                 self.home.ready.push_front(task.clone()); // it has yet to end
