@@ -40,9 +40,10 @@ proptest! {
     fn one_seed_is_one_run_and_listening_changes_nothing(
         program in strategy::program(),
         seed in any::<u64>(),
+        budget in prop_oneof![Just(100_000), 1..=4_u32],
     ) {
         for schedule in [Schedule::InOrder(seed), Schedule::Drawn(seed)] {
-            let heard = Setting::judged(schedule);
+            let heard = Setting { budget, ..Setting::judged(schedule) };
             let alone = Setting { hooked: false, ..heard.clone() };
             let deeds = deeds_under(&program, &heard)?;
             prop_assert_eq!(&deeds, &deeds_under(&program, &heard)?);

@@ -15,6 +15,8 @@ mod play;
 mod program;
 #[path = "../../tests/common/rules.rs"]
 mod rules;
+#[path = "../../tests/common/steering.rs"]
+mod steering;
 #[path = "../../tests/common/trial.rs"]
 mod trial;
 mod verdict;

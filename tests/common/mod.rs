@@ -6,6 +6,7 @@ pub mod picks;
 pub mod play;
 pub mod program;
 pub mod rules;
+pub mod steering;
 pub mod strategy;
 pub mod trial;
 pub mod world;

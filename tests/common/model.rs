@@ -154,6 +154,15 @@ impl<'l> Model<'l> {
             Event::Yields => rules.task(who).way = Some(false),
             Event::Cancels(other) => rules.cancel(*other),
             Event::Inserts(other, was_paused) => self.insert(*other, *was_paused)?,
+            Event::Stops(other, was_ready) => {
+                claim(rules.stop(*other) == *was_ready, || "was it ready?".into())?;
+            }
+            Event::Injects(other) => rules.inject(*other),
+            Event::RunsNow(other) => rules.run_now(who, *other),
+            Event::Ran(ran) => {
+                let could = rules.task(who).ran.take();
+                claim(could == Some(*ran), || format!("it could run it: {could:?}"))?;
+            }
             Event::Shields(true) => rules.task(who).shields += 1,
             Event::Shields(false) => rules.task(who).shields -= 1,
             Event::Deadline(at) => rules.task(who).deadlines.push(*at),
@@ -212,7 +221,10 @@ impl<'l> Model<'l> {
         claim(ready.is_empty(), || format!("{who} runs, but ready are {ready:?}"))?;
         let timers = self.rules.timers();
         claim(timers.is_empty(), || format!("{who} runs, but what comes is {timers:?}"))?;
-        claim(self.drains < 4, || format!("nothing lets {who} run"))?;
+        // Tasklets may stop each other meanwhile: each round ends at least one of them.
+        claim(self.drains < 4 + self.rules.tasks.len() as u32, || {
+            format!("nothing lets {who} run")
+        })?;
         self.drains += 1;
         self.stuck |= !self.rules.draining;
         self.rules.drain(self.drains > 1);
@@ -319,6 +331,9 @@ impl<'l> Model<'l> {
             }
         }
         let call = self.rules.task(who).call.take().expect("it is in one");
+        if *outcome == Outcome::Halted(Halt::Injected) {
+            self.rules.task(who).injected = false;
+        }
         if *outcome == Outcome::JoinedPanic
             && let Want::End(of) = call.wants[arm]
         {
@@ -342,12 +357,10 @@ impl<'l> Model<'l> {
     }
 
     fn insert(&mut self, other: Id, was_paused: bool) -> Judged {
-        let task = &self.rules.tasks[&other];
-        let wants = task.call.as_ref().map(|it| &it.wants[..]);
-        let paused = task.waits && wants == Some(&[Want::Insertion]);
+        let paused = self.rules.is_paused(other);
         claim(paused == was_paused, || format!("paused: {paused}"))?;
         if paused {
-            self.rules.settle(other, vec![(0, Outcome::Inserted)]);
+            self.rules.insert(other);
         }
         Ok(())
     }
@@ -368,12 +381,11 @@ impl<'l> Model<'l> {
     }
 
     fn count(&self, counts: Counts) -> Judged {
-        let living = self.rules.tasks.values().filter(|it| !it.finished);
+        let living = self.rules.tasks.iter().filter(|(_, it)| !it.finished);
         let (mut waiting, mut paused, mut alive) = (0, 0, 0);
-        for task in living {
+        for (id, task) in living {
             alive += 1;
-            let wants = task.call.as_ref().map(|it| &it.wants[..]);
-            let is_paused = task.waits && wants == Some(&[Want::Insertion]);
+            let is_paused = self.rules.is_paused(*id);
             paused += usize::from(is_paused);
             waiting += usize::from((task.waits && !is_paused) || task.committed);
         }

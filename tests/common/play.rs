@@ -69,6 +69,9 @@ impl Player {
             Op::Cancel(peer) => self.cancel(*peer),
             Op::Pause => self.pause(),
             Op::Insert(peer) => self.insert(*peer),
+            Op::Stop(peer) => self.stop(*peer),
+            Op::Inject(peer) => self.inject(*peer),
+            Op::RunNow(peer) => self.run_now(*peer),
             Op::Balance(channel) => self.balance(*channel),
             Op::Count => {
                 let counts = tasklets::snapshot().expect("it runs").counts;
@@ -227,6 +230,25 @@ impl Player {
         let peer = self.peer(peer.into());
         let was_paused = peer.insert();
         self.world.log(Event::Inserts(peer.id(), was_paused));
+    }
+
+    fn stop(&self, peer: u8) {
+        let peer = self.peer(peer.into());
+        let was_ready = peer.pause();
+        self.world.log(Event::Stops(peer.id(), was_ready));
+    }
+
+    fn inject(&self, peer: u8) {
+        let peer = self.peer(peer.into());
+        self.world.log(Event::Injects(peer.id()));
+        peer.inject("by the program");
+    }
+
+    fn run_now(&self, peer: u8) {
+        let peer = self.peer(peer.into());
+        self.world.log(Event::RunsNow(peer.id()));
+        let ran = peer.run_now();
+        self.world.log(Event::Ran(ran));
     }
 
     fn cancel(&self, peer: u8) {

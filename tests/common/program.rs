@@ -61,6 +61,10 @@ pub enum Op {
     Cancel(u8),
     Pause,
     Insert(u8),
+    /// Takes another tasklet out of the ready queue.
+    Stop(u8),
+    Inject(u8),
+    RunNow(u8),
     /// Compares the channel's balance with the model's.
     Balance(Chan),
     /// Compares the numbers of tasklets with the model's.
@@ -149,7 +153,7 @@ impl Draw<'_> {
     }
 
     fn op(&mut self, depth: u8) -> Op {
-        let ways = if depth == 0 { 13 } else { 21 };
+        let ways = if depth == 0 { 16 } else { 24 };
         match self.pick(ways) {
             0 => Op::Send(self.byte(4), self.patience()),
             1 => Op::Recv(self.byte(4), self.patience()),
@@ -164,19 +168,22 @@ impl Draw<'_> {
             10 => Op::Balance(self.byte(4)),
             11 => Op::Count,
             12 => Op::Panic,
-            13 | 14 => {
+            13 => Op::Stop(self.byte(8)),
+            14 => Op::Inject(self.byte(8)),
+            15 => Op::RunNow(self.byte(8)),
+            16 | 17 => {
                 Op::Select(self.many(4, |it| it.arm(depth - 1)), self.patience(), self.pick(2) == 0)
             }
-            15 => Op::Reuse(
+            18 => Op::Reuse(
                 self.many(4, |it| (it.direction(), it.byte(4))),
                 1 + self.byte(3),
                 self.patience(),
                 self.then(depth - 1),
             ),
-            16 => Op::Hold(self.byte(4), self.then(depth - 1)),
-            17 => Op::Spawn(self.body(depth - 1)),
-            18 => Op::Scope(self.many(3, |it| it.body(depth - 1))),
-            19 => Op::Shield(self.many(3, |it| it.op(depth - 1))),
+            19 => Op::Hold(self.byte(4), self.then(depth - 1)),
+            20 => Op::Spawn(self.body(depth - 1)),
+            21 => Op::Scope(self.many(3, |it| it.body(depth - 1))),
+            22 => Op::Shield(self.many(3, |it| it.op(depth - 1))),
             _ => Op::Within(1 + self.byte(3), self.many(3, |it| it.op(depth - 1))),
         }
     }

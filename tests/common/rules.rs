@@ -55,6 +55,12 @@ pub struct Task {
     pub finished: bool,
     pub started: bool,
     pub cancelled: bool,
+    /// An error was handed to it that it has not been told of.
+    pub injected: bool,
+    /// It was taken out of the ready queue.
+    pub stopped: bool,
+    /// Whether it could run another one at once, as far as it has to say so.
+    pub ran: Option<bool>,
     pub shields: u32,
     /// The end of the run has broken its shields.
     pub broken: bool,
@@ -166,8 +172,10 @@ impl Rules {
             None
         } else if task.cancelled {
             Some(Halt::Cancelled)
+        } else if task.deadlines.iter().any(|it| *it <= self.now) {
+            Some(Halt::TimedOut)
         } else {
-            task.deadlines.iter().any(|it| *it <= self.now).then_some(Halt::TimedOut)
+            task.injected.then_some(Halt::Injected)
         }
     }
 
@@ -385,16 +393,6 @@ impl Rules {
         self.number = number;
     }
 
-    pub fn cancel(&mut self, who: Id) {
-        if self.tasks[&who].finished {
-            return;
-        }
-        self.task(who).cancelled = true;
-        if self.tasks[&who].waits && self.interruption(who).is_some() {
-            self.settle(who, vec![(0, Outcome::Halted(Halt::Cancelled))]);
-        }
-    }
-
     /// The times at which something would happen by itself.
     pub fn timers(&self) -> Vec<u64> {
         let mut times = Vec::new();
@@ -467,17 +465,6 @@ impl Rules {
             let arm = wants.iter().position(|it| *it == Want::End(who)).unwrap_or(0);
             let end = self.end_of(who);
             self.settle(joiner, vec![(arm, end)]);
-        }
-    }
-
-    /// The run ends: everybody is cancelled, at last also those who are shielded.
-    pub fn drain(&mut self, force: bool) {
-        self.draining = true;
-        let living: Vec<_> =
-            self.tasks.iter().filter(|(_, it)| !it.finished).map(|(id, _)| *id).collect();
-        for who in living {
-            self.task(who).broken |= force;
-            self.cancel(who);
         }
     }
 }

@@ -89,6 +89,13 @@ pub enum Event {
     Yields,
     Cancels(Id),
     Inserts(Id, bool),
+    /// It takes this one out of the ready queue, if it is there.
+    Stops(Id, bool),
+    Injects(Id),
+    /// It is about to run this one ...
+    RunsNow(Id),
+    /// ... and has, or it could not.
+    Ran(bool),
     Shields(bool),
     Deadline(u64),
     /// A deadline region was left; whether its deadline was the one that counted.
@@ -188,6 +195,10 @@ impl World {
     }
 
     pub fn end(&self, op: OpId, arm: usize, outcome: Outcome) {
+        if outcome == Outcome::Halted(Halt::Injected) {
+            let error = tasklets::take_injected();
+            self.claim(error.is_some(), || format!("operation {op}: where is the error?"));
+        }
         self.log(Event::End(op, arm, outcome));
     }
 
