@@ -173,7 +173,8 @@ impl Snapshot {
         self.tasklets.iter().find(|it| it.id == id)
     }
 
-    /// Tasklets each of which waits only for the next, and the last for the first.
+    /// Tasklets each of which waits only for the next, and the last for the first; empty if there
+    /// is no such cycle, or it cannot be known who holds the ends. Others may still run.
     pub fn cycle(&self) -> Vec<TaskletId> {
         let awaited = |info: &TaskletInfo| match info.waiting.as_ref()?.operations.as_slice() {
             // Only a tasklet that certainly holds the whole other end makes a link.
@@ -382,6 +383,17 @@ impl ChannelInfo {
 }
 
 /// The report of a run that is stuck: nothing can run, and nothing outside can change that.
+///
+/// ```
+/// use tasklets::{Never, RunError, Runtime, channel};
+/// let ended = Runtime::builder().build().run(|| {
+///     let (_tx, rx) = channel::Builder::new().name("orders").channel::<Never>();
+///     rx.recv()
+/// });
+/// let Err(RunError::Stuck(report)) = ended else { panic!("it has to wait for itself") };
+/// assert_eq!(report.snapshot.tasklets[0].path, "root");
+/// assert!(report.to_string().contains("waits to receive from channel `orders`"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct StuckReport {
     /// The run at that moment.

@@ -104,6 +104,14 @@ impl Runtime {
     /// tasklet nobody joined, panicked; [`RunError::Nested`] inside of another run, and
     /// [`RunError::Spawn`] if the root cannot be made: nothing has run then. In every other case
     /// all tasklets have ended.
+    ///
+    /// ```
+    /// use tasklets::{RunError, Runtime, pause};
+    /// let runtime = Runtime::builder().build();
+    /// assert_eq!(runtime.run(|| 1).unwrap(), 1);
+    /// assert!(matches!(runtime.run(pause), Err(RunError::Stuck(_)))); // nobody inserts it
+    /// assert_eq!(runtime.run(|| 2).unwrap(), 2);
+    /// ```
     #[track_caller]
     pub fn run<R>(&self, main: impl FnOnce() -> R) -> Result<R, RunError> {
         let at = Location::caller();
@@ -302,6 +310,16 @@ impl Runtime {
     }
 
     /// What waited when the last [`run`](Self::run) ended, daemons left out.
+    ///
+    /// ```
+    /// use tasklets::{Runtime, pause, spawn, yield_now};
+    /// let runtime = Runtime::builder().build();
+    /// runtime.run(|| {
+    ///     drop(spawn(pause));
+    ///     yield_now();
+    /// }).unwrap();
+    /// assert_eq!(runtime.left_behind()[0].path, "root.0");
+    /// ```
     pub fn left_behind(&self) -> Vec<TaskletInfo> {
         self.left.borrow().clone()
     }

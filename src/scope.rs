@@ -99,6 +99,14 @@ pub fn try_scope<'env, R>(
 ///
 /// # Panics
 /// As [`scope`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tasklets::{pause, run, scope_within};
+/// // The deadline is that of the children, too.
+/// let timed = run(|| scope_within(Duration::from_millis(1), |s| drop(s.spawn(pause))));
+/// assert!(timed.expired);
+/// ```
 #[track_caller]
 pub fn scope_within<'env, R>(
     delay: Duration,
@@ -277,6 +285,11 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// Spawns a tasklet whose error cancels its siblings and is kept in the [`ScopeError`].
+    ///
+    /// Its join gives `None` then. An example is at [`try_scope`].
+    ///
+    /// # Panics
+    /// As [`spawn`](Self::spawn).
     #[track_caller]
     pub fn spawn_try<T: 'scope, E: Into<Box<dyn Error>>>(
         self,
@@ -296,7 +309,20 @@ impl<'scope> Scope<'scope, '_> {
         })
     }
 
-    /// Cancels every tasklet of the scope, also those spawned from now on.
+    /// Cancels every tasklet of the scope, also those spawned from now on. Returns at once.
+    ///
+    /// ```
+    /// use tasklets::{Halt, JoinError, pause, run, scope, yield_now};
+    /// run(|| {
+    ///     scope(|s| {
+    ///         let waits = s.spawn(pause);
+    ///         yield_now();
+    ///         s.cancel();
+    ///         assert_eq!(waits.join().unwrap(), Err(Halt::Cancelled));
+    ///         assert!(matches!(s.spawn(|| 1).join(), Err(JoinError::Cancelled)));
+    ///     });
+    /// });
+    /// ```
     pub fn cancel(self) {
         self.loan.state.cancel();
     }

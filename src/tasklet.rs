@@ -57,6 +57,15 @@ pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> Tasklet<T> {
 ///
 /// # Panics
 /// Under a [`switch_trap`](crate::switch_trap) and inside a raw generator.
+///
+/// ```
+/// use tasklets::{run, spawn, yield_now};
+/// run(|| {
+///     let other = spawn(|| ());
+///     yield_now();
+///     assert!(other.is_finished());
+/// });
+/// ```
 #[doc(alias("schedule", "Gosched", "sleep(0)"))]
 #[inline(always)]
 pub fn yield_now() {
@@ -64,6 +73,12 @@ pub fn yield_now() {
 }
 
 /// The running tasklet; `None` outside of a run.
+///
+/// ```
+/// use tasklets::{current, run, spawn};
+/// let path = run(|| spawn(|| current().unwrap().path()).join().unwrap());
+/// assert_eq!((&*path, current().is_none()), ("root.0", true));
+/// ```
 #[doc(alias("getcurrent", "self"))]
 pub fn current() -> Option<TaskletRef> {
     running::current().map(|task| TaskletRef { task })
@@ -340,7 +355,21 @@ impl<T> Tasklet<T> {
     /// # Errors
     /// [`JoinError::Panicked`] with its panic; [`JoinError::Cancelled`] if it was cancelled before
     /// it began or had to be unwound; [`JoinError::Halted`] when the caller is stopped from
-    /// waiting: then the tasklet goes on, detached.
+    /// waiting: then the tasklet goes on, detached. What has ended is joined without waiting, also
+    /// by who has been cancelled.
+    ///
+    /// # Panics
+    /// If it has to wait under a [`switch_trap`](crate::switch_trap) or inside a raw generator.
+    ///
+    /// ```
+    /// use tasklets::{run, spawn};
+    /// run(|| {
+    ///     assert_eq!(spawn(|| 6 * 7).join().unwrap(), 42);
+    ///     let unlucky = spawn(|| std::panic::resume_unwind(Box::new("bad luck")));
+    ///     let error = unlucky.join().map(|never: ()| never).unwrap_err();
+    ///     assert_eq!(error.message(), Some("bad luck"));
+    /// });
+    /// ```
     #[track_caller]
     #[inline]
     #[doc(alias("wait", "get"))]
@@ -356,7 +385,19 @@ impl<T> Tasklet<T> {
     /// As [`join`](Self::join).
     ///
     /// # Panics
-    /// If the result has been taken.
+    /// As [`join`](Self::join), and if the result has been taken.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{JoinError, Halt, pause, run, spawn, within};
+    /// run(|| {
+    ///     let mut slow = spawn(pause);
+    ///     let late = within(Duration::from_millis(1), || slow.join_mut()).value;
+    ///     assert!(matches!(late, Err(JoinError::Halted(Halt::TimedOut))));
+    ///     slow.insert();
+    ///     assert!(slow.join().unwrap().is_ok());
+    /// });
+    /// ```
     #[track_caller]
     pub fn join_mut(&mut self) -> Result<T, JoinError> {
         await_end(&self.me.task, Location::caller())?;

@@ -56,7 +56,22 @@ pub(crate) fn after_now(delay: Duration) -> Nanos {
 /// # Errors
 /// [`Halt::Cancelled`], [`Halt::TimedOut`], [`Halt::Injected`] when the tasklet is stopped;
 /// [`Halt::CannotWait`] outside any run, under a block trap and while panicking.
+///
+/// # Panics
+/// Under a [`switch_trap`](crate::switch_trap) and inside a raw generator.
+///
+/// ```
+/// use std::time::Duration;
+/// use tasklets::{Halt, run, sleep, spawn, yield_now};
+/// run(|| {
+///     let sleeper = spawn(|| sleep(Duration::from_secs(3_600)));
+///     yield_now();
+///     sleeper.cancel();
+///     assert_eq!(sleeper.join().unwrap(), Err(Halt::Cancelled));
+/// });
+/// ```
 #[track_caller]
+#[doc(alias("schedule_after", "time.Sleep"))]
 pub fn sleep(delay: Duration) -> Result<(), Halt> {
     if delay.is_zero() {
         running::gate(true)?;
@@ -71,6 +86,21 @@ pub fn sleep(delay: Duration) -> Result<(), Halt> {
 ///
 /// # Errors
 /// As [`sleep`].
+///
+/// # Panics
+/// As [`sleep`], if the time has not come.
+///
+/// ```
+/// use std::time::Duration;
+/// use tasklets::{Runtime, now, sleep_until};
+/// let runtime = Runtime::builder().virtual_clock(true).build();
+/// let late = runtime.run(|| {
+///     let nine = now() + Duration::from_secs(9 * 3_600);
+///     sleep_until(nine).unwrap();
+///     now() - nine
+/// });
+/// assert_eq!(late.unwrap(), Duration::ZERO);
+/// ```
 #[track_caller]
 pub fn sleep_until(deadline: Instant) -> Result<(), Halt> {
     sleep_to(nanos(deadline), Location::caller())
@@ -225,6 +255,7 @@ impl Operation for After {
 /// });
 /// ```
 #[doc(alias("ticker", "interval"))]
+#[track_caller]
 pub fn tick(period: Duration) -> Tick {
     let period = u64::try_from(period.as_nanos()).unwrap_or(NEVER);
     assert!(period > 0, "the period of a tick is zero");
@@ -311,6 +342,13 @@ pub fn within<R>(delay: Duration, f: impl FnOnce() -> R) -> Timed<R> {
 }
 
 /// Runs `f` under a deadline: [`within`] with an absolute time.
+///
+/// ```
+/// use tasklets::{Halt, now, pause, run, until};
+/// let timed = run(|| until(now(), pause)); // the deadline has passed already
+/// assert_eq!((timed.value, timed.expired), (Err(Halt::TimedOut), true));
+/// ```
+#[doc(alias("Deadline", "context.WithDeadline"))]
 pub fn until<R>(deadline: Instant, f: impl FnOnce() -> R) -> Timed<R> {
     under(nanos(deadline), f)
 }

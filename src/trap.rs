@@ -36,6 +36,7 @@ pub fn block_trap() -> BlockTrap {
 }
 
 /// Made by [`block_trap`].
+#[must_use = "the trap is in force while the guard lives"]
 pub struct BlockTrap {
     task: Option<Rc<Task>>,
 }
@@ -90,6 +91,7 @@ pub fn switch_trap() -> SwitchTrap {
 }
 
 /// Made by [`switch_trap`].
+#[must_use = "the trap is in force while the guard lives"]
 pub struct SwitchTrap {
     task: Option<Rc<Task>>,
     set_at: &'static Location<'static>,

@@ -261,7 +261,7 @@ fn switch_traps_set_at_one_place_are_counted() {
         let mut traps: Vec<_> = (0..3).map(|_| switch_trap()).collect();
         while !traps.is_empty() {
             assert!(set_at().is_some());
-            traps.swap_remove(0);
+            drop(traps.swap_remove(0));
         }
         assert_eq!(set_at(), None);
     });

@@ -200,6 +200,17 @@ impl<T: 'static> Sender<T> {
 
     /// The operation of winning a receiver before the value is made.
     ///
+    /// ```
+    /// use tasklets::{Operation, channel, run, spawn};
+    /// run(|| {
+    ///     let (tx, rx) = channel();
+    ///     let reader = spawn(move || rx.recv());
+    ///     let permit = tx.reserving().wait().unwrap(); // somebody wants it
+    ///     permit.send("made to order").unwrap();
+    ///     assert_eq!(reader.join().unwrap(), Ok("made to order"));
+    /// });
+    /// ```
+    ///
     /// Its outcome is a [`Permit`](super::Permit); dropping that lets the receiver wait again.
     /// `select!` uses it, so that an arm's expression is evaluated only if the arm is taken.
     pub fn reserving(&self) -> Reserving<'_, T> {
@@ -229,6 +240,16 @@ impl<T: 'static> Receiver<T> {
     ///
     /// # Panics
     /// If it has to wait under a [`switch_trap`](crate::switch_trap) or inside a raw generator.
+    ///
+    /// ```
+    /// use tasklets::{Halt, channel, run, spawn};
+    /// run(|| {
+    ///     let (tx, rx) = channel();
+    ///     spawn(move || tx.send_all(["one", "two"]));
+    ///     assert_eq!((rx.recv(), rx.recv()), (Ok("one"), Ok("two")));
+    ///     assert_eq!(rx.recv(), Err(Halt::Closed)); // the sender has ended, and its end with it
+    /// });
+    /// ```
     #[track_caller]
     #[doc(alias("receive", "get"))]
     #[inline(always)]

@@ -96,6 +96,25 @@ impl RuntimeBuilder {
     }
 
     /// Lets `chooser` make all choices, and even say which ready tasklet runs next.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, rc::Rc};
+    /// use tasklets::{Runtime, spawn};
+    /// // Of several that are ready the last comes first.
+    /// let runtime = Runtime::builder().chooser(|ways: usize| ways - 1).build();
+    /// let order = runtime.run(|| {
+    ///     let log = Rc::new(RefCell::new(Vec::new()));
+    ///     let all: Vec<_> = (0..3)
+    ///         .map(|number| {
+    ///             let log = log.clone();
+    ///             spawn(move || log.borrow_mut().push(number))
+    ///         })
+    ///         .collect();
+    ///     all.into_iter().for_each(|it| it.join().unwrap());
+    ///     log.take()
+    /// });
+    /// assert_eq!(order.unwrap(), [2, 1, 0]);
+    /// ```
     pub fn chooser(mut self, chooser: impl Chooser + 'static) -> RuntimeBuilder {
         self.choices = Choices::Given(RefCell::new(Box::new(chooser)));
         self
@@ -111,6 +130,20 @@ impl RuntimeBuilder {
     ///
     /// The hook runs while nothing is borrowed; it may look around but must not communicate. What
     /// it causes is not reported to hooks. If it panics during a switch, the run ends with that.
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    /// use tasklets::{Event, Runtime, yield_now};
+    /// let switches = Rc::new(Cell::new(0));
+    /// let count = switches.clone();
+    /// let runtime = Runtime::builder().on_event(move |event| {
+    ///     if let Event::Switched { to: Some(_), .. } = event {
+    ///         count.set(count.get() + 1);
+    ///     }
+    /// });
+    /// runtime.build().run(yield_now).unwrap();
+    /// assert_eq!(switches.get(), 2); // the root began, and went on
+    /// ```
     #[doc(alias("set_schedule_callback", "set_channel_callback", "settrace"))]
     pub fn on_event(self, hook: impl Fn(&Event) + 'static) -> RuntimeBuilder {
         self.trace.listen(Rc::new(hook));

@@ -135,6 +135,21 @@ impl<'a> Select<'a> {
 
     /// Does one of the arms if that is possible without waiting.
     ///
+    /// ```
+    /// use tasklets::{Select, channel, run, spawn, yield_now};
+    /// run(|| {
+    ///     let (tx, rx) = channel();
+    ///     let mut select = Select::new();
+    ///     select.send(&tx);
+    ///     assert!(select.try_wait().unwrap().is_none());
+    ///     let reader = spawn(move || rx.recv());
+    ///     yield_now();
+    ///     let chosen = select.try_wait().unwrap().expect("somebody receives");
+    ///     chosen.send(&tx, 7).unwrap();
+    ///     assert_eq!(reader.join().unwrap(), Ok(7));
+    /// });
+    /// ```
+    ///
     /// # Errors
     /// None at present: a stopped tasklet may still try.
     #[track_caller]
@@ -345,6 +360,7 @@ impl Chosen<'_, '_> {
     ///
     /// # Panics
     /// If `receiver` is not of the channel that was chosen, or the arm was for sending.
+    #[track_caller]
     pub fn recv<T>(mut self, receiver: &Receiver<T>) -> Result<T, Halt> {
         assert_eq!(receiver.channel(), self.end.channel(), "another channel was chosen");
         assert!(

@@ -145,6 +145,21 @@ impl TaskletRef {
 
     /// Takes it out of the ready queue until it is [inserted](Self::insert); for the caller itself
     /// see [`pause`](crate::pause). True if it was ready.
+    ///
+    /// A cancellation, an injected error and the end of the run put it back too.
+    ///
+    /// ```
+    /// use tasklets::{State, run, spawn, yield_now};
+    /// run(|| {
+    ///     let other = spawn(|| ());
+    ///     assert!(other.pause());
+    ///     yield_now();
+    ///     assert_eq!(other.state(), State::Paused);
+    ///     assert!(other.insert());
+    ///     yield_now();
+    ///     assert!(other.is_finished() && !other.insert());
+    /// });
+    /// ```
     #[doc(alias = "remove")]
     pub fn pause(&self) -> bool {
         let ready = self.state() == State::Ready && self.task.home.ready.remove(&self.task);
@@ -154,7 +169,9 @@ impl TaskletRef {
         ready
     }
 
-    /// Puts a paused tasklet at the end of the ready queue. True if it was paused.
+    /// Puts a paused tasklet at the end of the ready queue. True if it was paused, by others or by
+    /// [itself](crate::pause).
+    #[doc(alias("resume", "switch_later"))]
     pub fn insert(&self) -> bool {
         let paused = self.state() == State::Paused;
         if paused {
