@@ -104,7 +104,7 @@ fn a_sender_of_a_forgotten_held_value_is_named_by_the_stuck_report() {
         let Err(RunError::Stuck(report)) = ended else { panic!("{ended:?}") };
         let text = report.to_string();
         assert!(text.contains("`held for ever` (root.0)"), "{text}");
-        assert!(text.contains("be completed by its partner on channel"), "{text}");
+        assert!(text.contains("complete its meeting with root on channel"), "{text}");
     }) else {
         return;
     };
@@ -147,7 +147,7 @@ fn a_receiver_of_a_forgotten_permit_is_named_by_the_stuck_report() {
         let Err(RunError::Stuck(report)) = ended else { panic!("{ended:?}") };
         let text = report.to_string();
         assert!(text.contains("`promised` (root.0)"), "{text}");
-        assert!(text.contains("be completed by its partner on channel"), "{text}");
+        assert!(text.contains("complete its meeting with root on channel"), "{text}");
     }) else {
         return;
     };
