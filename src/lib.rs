@@ -58,6 +58,7 @@
 mod blocking;
 pub mod channel;
 mod error;
+pub mod explore;
 pub mod guide;
 mod inspect;
 mod kernel;

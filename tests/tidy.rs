@@ -41,6 +41,7 @@ const RANKS: &[(&str, u32)] = &[
     // Beside `blocking`, which makes its thread; the scheduler knows it as a `trace::Watch`.
     ("monitor", 7),
     ("inspect", 8),
+    ("explore", 9),
     ("runtime", 9),
     ("guide", 9),
     ("kernel", 9),

@@ -1,0 +1,64 @@
+//! A program under every schedule: search, replay, shrinking.
+//!
+//! Tasklets share nothing but rendezvous channels, so between two operations a tasklet depends on
+//! nobody. All that can vary between two runs is *which enabled event happens next*: which sender
+//! meets which receiver, or which operation completes alone (closed, default, timer, ended). A
+//! *trace* is a run up to the order of independent events; it is identified by its matching, that
+//! is by who met whom at which slot. Two events are dependent exactly if they have a tasklet in
+//! common; the channel does not matter.
+//!
+//! What is explored is a [`System`]; each execution starts from scratch. Searches:
+//!
+//! - [`exhaust`]: every trace, each once (partial-order reduction).
+//! - [`every_choice`]: every order of events, without reduction; it is what the others are
+//!   compared with.
+//!
+//! Files in reading order: `event` (names, slots, events), `clock`, `run` (the record and its
+//! rules), `board` (what may happen next), `system` (the seam), `verdict`, then the searches.
+//!
+//! Deliberately absent: the kernel. This part knows offers and events, not stacks.
+
+mod board;
+mod brute;
+mod clock;
+mod dpor;
+mod event;
+mod races;
+mod run;
+mod system;
+mod verdict;
+
+pub use board::Board;
+pub use brute::every_choice;
+pub use clock::Clock;
+pub use dpor::{exhaust, exhaust_with};
+pub use event::{Branch, ChannelName, Event, Kind, Names, Offer, Side, Slot, TaskletName};
+pub use run::{EndRecord, EventRecord, Outcome, Run, SlotRecord, Tick};
+pub use system::{Choice, Enabled, Rules, System, execute};
+pub use verdict::{Failure, Settings, Verdict};
+
+/// A fault of the search, made on purpose: the tests of the search must find each of them.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// Selects that never wait meet each other all the same.
+    AlwaysMeet,
+    /// A child does not know what its parent knew.
+    NoSpawnEdge,
+    /// A drop is not told apart from the slot before it.
+    NoHalfSteps,
+    /// Slots that could have met are not looked at.
+    ForgetMeetings,
+    /// Completions without a partner are not looked at.
+    ForgetAlone,
+    /// Cancellations that came too late are not looked at.
+    ForgetCancels,
+    /// An event falls asleep for ever.
+    NeverWake,
+    /// Nothing falls asleep.
+    NeverSleep,
+    /// A race is reversed at the event before the right one.
+    WrongPlace,
+    /// The past of a race is left out when it is reversed.
+    ForgetPast,
+}

@@ -1,0 +1,233 @@
+//! The record of one run: every slot with its offers and clock, every event in order, the verdict.
+//!
+//! Always: an event completes slots that were published before it; what is in the causal past of
+//! an event stands before it in `events`; the trace id is the same for every order of independent
+//! events.
+
+use smallvec::SmallVec;
+
+use super::clock::Clock;
+use super::event::{Branch, ChannelName, Event, Kind, Names, Side, Slot, TaskletName};
+
+/// One operation of one tasklet.
+#[derive(Clone, Debug)]
+pub struct SlotRecord {
+    /// Which operation it is.
+    pub slot: Slot,
+    /// The ways in which it could complete.
+    pub branches: SmallVec<[Branch; 4]>,
+    /// What the value of each branch is told apart by, where the system says so.
+    pub digests: SmallVec<[Option<u64>; 4]>,
+    /// What had to happen before the tasklet came here.
+    pub clock: Clock,
+    /// How many events had happened when the offers were published.
+    pub published: usize,
+    /// The virtual time at which they were published.
+    pub time: u64,
+    /// The event that completed the slot, if any did.
+    pub consumed: Option<usize>,
+}
+
+/// One event of a run.
+#[derive(Clone, Debug)]
+pub struct EventRecord {
+    /// What happened.
+    pub event: Event,
+    /// Everything that had to happen before.
+    pub before: Clock,
+}
+
+/// What is known about one end of a channel.
+#[derive(Clone, Debug, Default)]
+pub struct EndRecord {
+    /// The pasts of all drops of handles of this end.
+    pub drops: Clock,
+    /// Who dropped one, and when: the dropper's own entry in its clock.
+    pub(super) droppers: SmallVec<[(TaskletName, u64); 2]>,
+    /// Whether the last handle is gone.
+    pub closed: bool,
+}
+
+/// The advance of the virtual clock to a deadline; everything else is before it or after it.
+#[derive(Clone, Debug)]
+pub struct Tick {
+    /// The time that was reached.
+    pub time: u64,
+    /// All that had happened.
+    pub clock: Clock,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All tasklets ended.
+    Finished,
+    /// The root waits for ever.
+    Deadlock,
+    /// The root ended, and others wait for ever.
+    LeftBehind,
+    /// A tasklet panicked; the first one that did, and its message.
+    Panicked(TaskletName, String),
+    /// The run was stopped after as many events as it may have.
+    StepBound,
+    /// The search saw that the run leads to nothing it has not seen.
+    Abandoned,
+}
+
+impl Outcome {
+    /// Whether a run that ends so has shown a fault of the program.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Outcome::Deadlock | Outcome::LeftBehind | Outcome::Panicked(..) => true,
+            Outcome::Finished | Outcome::StepBound | Outcome::Abandoned => false,
+        }
+    }
+
+    /// The outcome in words.
+    pub fn text(&self, names: &Names) -> String {
+        match self {
+            Outcome::Finished => String::from("finished"),
+            Outcome::Deadlock => String::from("deadlock"),
+            Outcome::LeftBehind => String::from("tasklets left behind"),
+            Outcome::Panicked(who, what) => format!("{} panicked: {what}", names.tasklet(*who)),
+            Outcome::StepBound => String::from("stopped at the step bound"),
+            Outcome::Abandoned => String::from("abandoned"),
+        }
+    }
+
+    /// Whether two runs failed in the same way, apart from messages.
+    pub fn same_class(&self, other: &Outcome) -> bool {
+        match (self, other) {
+            (Outcome::Panicked(one, _), Outcome::Panicked(two, _)) => one == two,
+            _ => self == other,
+        }
+    }
+}
+
+/// The record of one run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// All slots, in the order in which they were published.
+    pub slots: Vec<SlotRecord>,
+    /// The slots of each tasklet in order, as places in `slots`; indexed by tasklet.
+    pub(super) of: Vec<Vec<usize>>,
+    /// All events in order.
+    pub events: Vec<EventRecord>,
+    /// Both ends of each channel, sender first; indexed by channel.
+    pub(super) ends: Vec<[EndRecord; 2]>,
+    /// The past of each tasklet that ended; indexed by tasklet.
+    pub(super) ended: Vec<Option<Clock>>,
+    /// The advances of the clock, in order.
+    pub ticks: Vec<Tick>,
+    /// Who was spawned, in order: parent, child, and the parent's past at that moment.
+    pub spawned: Vec<(TaskletName, TaskletName, Clock)>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Identifies the trace: equal for two runs exactly if the same slots met.
+    pub trace: u64,
+}
+
+impl Run {
+    /// Nothing has happened.
+    pub(super) fn new() -> Run {
+        Run {
+            slots: Vec::new(),
+            of: Vec::new(),
+            events: Vec::new(),
+            ends: Vec::new(),
+            ended: Vec::new(),
+            ticks: Vec::new(),
+            spawned: Vec::new(),
+            outcome: Outcome::Abandoned,
+            trace: 0,
+        }
+    }
+
+    /// The record of a slot, if the run had it.
+    pub fn slot(&self, slot: Slot) -> Option<&SlotRecord> {
+        let place = self.of.get(slot.tasklet.index())?.get(slot.nth as usize)?;
+        Some(&self.slots[*place])
+    }
+
+    /// What is known about one end of a channel.
+    pub fn end(&self, channel: ChannelName, side: Side) -> Option<&EndRecord> {
+        self.ends.get(channel.index()).map(|ends| &ends[side as usize])
+    }
+
+    /// The past of the end of a tasklet.
+    pub fn ended(&self, tasklet: TaskletName) -> Option<&Clock> {
+        self.ended.get(tasklet.index())?.as_ref()
+    }
+
+    /// Whether the run came to its own end, so that its trace is a whole one.
+    pub fn is_complete(&self) -> bool {
+        self.outcome != Outcome::Abandoned && self.outcome != Outcome::StepBound
+    }
+
+    /// What must have happened before `branch` of `slot` can complete alone, and how it then does;
+    /// none if in this run it never could.
+    pub(super) fn alone(
+        &self,
+        slot: &SlotRecord,
+        branch: Branch,
+        lax: bool,
+    ) -> Option<(Kind, Clock)> {
+        let gone = |channel, side| {
+            let end = self.end(channel, side).filter(|it| it.closed)?;
+            Some((Kind::Closed, end.drops.clone()))
+        };
+        match branch {
+            Branch::Send(channel) => gone(channel, Side::Receiver),
+            Branch::Receive(channel) => gone(channel, Side::Sender),
+            Branch::Default => {
+                let sure = slot
+                    .branches
+                    .iter()
+                    .any(|it| *it != Branch::Default && self.ready_within(slot, *it, &slot.clock));
+                (!sure).then(|| (Kind::Default, Clock::default()))
+            }
+            Branch::Timer(deadline) if lax => {
+                let earlier = |it: &Branch| matches!(it, Branch::Timer(at) if *at < deadline);
+                let first = !slot.branches.iter().any(earlier);
+                first.then(|| (Kind::Timer, Clock::default()))
+            }
+            Branch::Timer(deadline) if deadline <= slot.time => {
+                Some((Kind::Timer, Clock::default()))
+            }
+            Branch::Timer(deadline) => {
+                let tick = self.ticks.iter().find(|it| it.time >= deadline)?;
+                Some((Kind::Timer, tick.clock.clone()))
+            }
+            Branch::Join(other) | Branch::Cancel(other) => {
+                self.ended(other).map(|past| (Kind::Ended, past.clone()))
+            }
+        }
+    }
+
+    /// Whether `branch` is sure to be ready, when `past` has happened, before any peer comes.
+    fn ready_within(&self, slot: &SlotRecord, branch: Branch, past: &Clock) -> bool {
+        let gone = |channel, side| {
+            self.end(channel, side).is_some_and(|it| it.closed && it.drops.within(past))
+        };
+        match branch {
+            Branch::Send(channel) => gone(channel, Side::Receiver),
+            Branch::Receive(channel) => gone(channel, Side::Sender),
+            Branch::Default => true,
+            // A later deadline is a peer like any other: it may come late.
+            Branch::Timer(deadline) => deadline <= slot.time,
+            Branch::Join(other) => self.ended(other).is_some_and(|it| it.within(past)),
+            Branch::Cancel(_) => false,
+        }
+    }
+
+    /// Whether two slots can never meet because neither of them ever waits.
+    ///
+    /// It is a function of the two slots and their pasts only, so whether two events are
+    /// independent does not depend on it.
+    pub(super) fn never_meet(&self, one: &SlotRecord, other: &SlotRecord) -> bool {
+        let past = one.clock.joined(&other.clock);
+        let never_waits =
+            |slot: &SlotRecord| slot.branches.iter().any(|it| self.ready_within(slot, *it, &past));
+        never_waits(one) && never_waits(other)
+    }
+}
