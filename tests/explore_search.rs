@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use systems::controlled::{Controlled, Matching, matching};
 use systems::strategy::{Flavour, program};
 use systems::{Arm, Program, eager};
-use tasklets::explore::{Outcome, Settings, every_choice, exhaust_with};
+use tasklets::explore::{Mode, Outcome, Settings, every_choice, every_state, exhaust_with, sample};
 
 fn settings(executions_max: u64) -> Settings {
     Settings { executions_max, ..Settings::default() }
@@ -52,6 +52,25 @@ fn reduced_equals_brute_force(program: &Program, max: u64) -> Result<(), TestCas
     Ok(())
 }
 
+fn states_end_where_traces_end(program: &Program, max: u64) -> Result<(), TestCaseError> {
+    let (mut expected, mut found) = (BTreeSet::new(), BTreeSet::new());
+    let system = Controlled::new(program);
+    let brute = every_choice(&system, &settings(max), &mut |run, _| {
+        expected.insert(run.state);
+    });
+    if !brute.exhausted {
+        return Ok(());
+    }
+    let verdict = every_state(&system, &settings(max), &mut |run, _| {
+        if run.is_complete() {
+            found.insert(run.state);
+        }
+    });
+    prop_assert!(verdict.exhausted, "{verdict} after {brute}");
+    prop_assert_eq!(found, expected);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(config(150))]
 
@@ -63,6 +82,24 @@ proptest! {
     #[test]
     fn so_it_does_with_defaults_timers_drops_joins_and_cancels(program in program(Flavour::MIXED)) {
         reduced_equals_brute_force(&program, 4_000)?;
+    }
+
+    #[test]
+    fn the_state_search_ends_in_the_same_states(program in program(Flavour::MIXED)) {
+        states_end_where_traces_end(&program, 4_000)?;
+    }
+
+    #[test]
+    fn random_schedules_are_schedules(program in program(Flavour::MIXED), seed in 0u64..1_000) {
+        let Some((traces, _)) = all_traces(&program, 2_000) else { return Ok(()) };
+        let mut strange = 0;
+        for mode in [Mode::Pairs, Mode::Walk, Mode::Weighted, Mode::Pct(3), Mode::Pos] {
+            let verdict = sample(&Controlled::new(&program), mode, seed, &settings(5), &mut |run, _| {
+                strange += usize::from(!traces.contains_key(&run.trace));
+            });
+            prop_assert!(!verdict.exhausted);
+        }
+        prop_assert_eq!(strange, 0);
     }
 
     #[test]

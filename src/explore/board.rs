@@ -328,6 +328,7 @@ impl<'a> Board<'a> {
     /// The record, when the system has returned.
     pub(super) fn finish(mut self) -> Run {
         self.run.outcome = self.outcome();
+        self.run.state = state_key(self.names, &self.run, &self.live, self.now);
         for (index, live) in self.live.iter().enumerate() {
             let print = self.names.print_of(TaskletName(index as u32));
             if !self.run.of[index].is_empty() {

@@ -54,13 +54,23 @@ impl Path {
             return place.map_or(Choice::Abandon, Choice::Take);
         }
         let sleep = self.stack.last().map(|it| self.asleep(it)).unwrap_or_default();
-        match enabled.events.iter().position(|it| !sleep.contains(it)) {
+        match enabled.events.iter().position(|it| !self.sleeps(it, &sleep)) {
             Some(place) => {
                 let current = enabled.events[place];
                 self.stack.push(Node { todo: Vec::new(), sleep, current });
                 Choice::Take(place)
             }
             None => Choice::Abandon,
+        }
+    }
+
+    /// Whether `event` need not be tried.
+    fn sleeps(&self, event: &Event, sleep: &[Event]) -> bool {
+        let who =
+            |it: &Event| (it.kind, it.first.slot.tasklet, it.second.map(|it| it.slot.tasklet));
+        match self.defect {
+            Some(Defect::NeverWake) => sleep.iter().any(|it| who(it) == who(event)),
+            _ => sleep.contains(event),
         }
     }
 

@@ -10,6 +10,8 @@
 //! What is explored is a [`System`]; each execution starts from scratch. Searches:
 //!
 //! - [`exhaust`]: every trace, each once (partial-order reduction).
+//! - [`every_state`]: every state, each once, for systems with few states and many traces.
+//! - [`portfolio`] and [`sample`]: schedules drawn at random.
 //! - [`every_choice`]: every order of events, without reduction; it is what the others are
 //!   compared with.
 //!
@@ -24,7 +26,9 @@ mod clock;
 mod dpor;
 mod event;
 mod races;
+mod random;
 mod run;
+mod states;
 mod system;
 mod verdict;
 
@@ -33,7 +37,9 @@ pub use brute::every_choice;
 pub use clock::Clock;
 pub use dpor::{exhaust, exhaust_with};
 pub use event::{Branch, ChannelName, Event, Kind, Names, Offer, Side, Slot, TaskletName};
+pub use random::{Mode, portfolio, sample};
 pub use run::{EndRecord, EventRecord, Outcome, Run, SlotRecord, Tick};
+pub use states::every_state;
 pub use system::{Choice, Enabled, Rules, System, execute};
 pub use verdict::{Failure, Settings, Verdict};
 
@@ -53,7 +59,7 @@ pub enum Defect {
     ForgetAlone,
     /// Cancellations that came too late are not looked at.
     ForgetCancels,
-    /// An event falls asleep for ever.
+    /// An event falls asleep for ever, and the same tasklets' later ones with it.
     NeverWake,
     /// Nothing falls asleep.
     NeverSleep,

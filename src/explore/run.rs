@@ -125,6 +125,8 @@ pub struct Run {
     pub outcome: Outcome,
     /// Identifies the trace: equal for two runs exactly if the same slots met.
     pub trace: u64,
+    /// Identifies the state at the end: equal for two runs whose tasklets have seen the same.
+    pub state: u64,
 }
 
 impl Run {
@@ -140,6 +142,7 @@ impl Run {
             spawned: Vec::new(),
             outcome: Outcome::Abandoned,
             trace: 0,
+            state: 0,
         }
     }
 

@@ -1,0 +1,58 @@
+//! Every state once: for systems that have few states and many traces.
+//!
+//! A state is what each tasklet has seen, so two runs that come to the same state have the same
+//! futures, and the second need not go on.
+//!
+//! Always: every state that can be reached is reached, whatever the order of events; so every
+//! final state is seen, though not every trace that leads to it.
+
+use std::collections::BTreeSet;
+
+use super::event::Names;
+use super::run::Run;
+use super::system::{Choice, System, execute};
+use super::verdict::{Settings, Verdict};
+
+/// Searches every state of `system`, and shows each run to `look`.
+///
+/// In the verdict a run that came to a known state counts as blocked.
+pub fn every_state(
+    system: &dyn System,
+    settings: &Settings,
+    look: &mut dyn FnMut(&Run, &Names),
+) -> Verdict {
+    let (mut names, mut verdict) = (Names::new(), Verdict::default());
+    let mut seen = BTreeSet::new();
+    // The choice made at each quiet point, and how many there were.
+    let mut stack: Vec<(usize, usize)> = Vec::new();
+    loop {
+        let mut depth = 0;
+        let run = execute(system, &mut names, settings.rules, &mut |enabled| {
+            if depth == stack.len() {
+                if !seen.insert(enabled.state()) {
+                    return Choice::Abandon;
+                }
+                stack.push((0, enabled.events.len()));
+            }
+            depth += 1;
+            Choice::Take(stack[depth - 1].0)
+        });
+        if run.is_complete() {
+            seen.insert(run.state);
+        }
+        look(&run, &names);
+        let goes_on = verdict.count(&run, settings);
+        verdict.states = Some(seen.len() as u64);
+        while stack.last().is_some_and(|(taken, ways)| taken + 1 == *ways) {
+            stack.pop();
+        }
+        let Some((taken, _)) = stack.last_mut() else {
+            verdict.exhausted = verdict.cut == 0;
+            return verdict;
+        };
+        if !goes_on {
+            return verdict;
+        }
+        *taken += 1;
+    }
+}
