@@ -401,10 +401,12 @@ fn state_key(names: &Names, run: &Run, live: &[Live], now: u64) -> u64 {
         if let Some(place) = one.pending {
             word = mix(word, run.slots[place].time);
         }
-        for (nth, (by, stamp)) in run.ends.iter().flatten().flat_map(|it| &it.droppers).enumerate()
-        {
-            if one.clock.stamp(*by) >= *stamp {
-                word = word.wrapping_add(mix(names.print_of(*by), *stamp ^ (nth as u64) << 48));
+        for (place, end) in run.ends.iter().flatten().enumerate() {
+            for (by, stamp) in &end.droppers {
+                if one.clock.stamp(*by) >= *stamp {
+                    let drop = mix(names.print_of(*by), *stamp ^ (place as u64) << 48);
+                    word = word.wrapping_add(drop);
+                }
             }
         }
         let ended =

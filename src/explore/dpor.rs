@@ -8,6 +8,7 @@
 //! trace that goes through its prefix has been seen.
 
 use super::Defect;
+use super::estimate;
 use super::event::{Event, Names};
 use super::races::Races;
 use super::run::Run;
@@ -23,6 +24,8 @@ pub(super) struct Node {
     pub(super) sleep: Vec<Event>,
     /// The event that is being tried.
     pub(super) current: Event,
+    /// How many events were tried before.
+    tried: usize,
 }
 
 impl Node {
@@ -57,7 +60,7 @@ impl Path {
         match enabled.events.iter().position(|it| !self.sleeps(it, &sleep)) {
             Some(place) => {
                 let current = enabled.events[place];
-                self.stack.push(Node { todo: Vec::new(), sleep, current });
+                self.stack.push(Node { todo: Vec::new(), sleep, current, tried: 0 });
                 Choice::Take(place)
             }
             None => Choice::Abandon,
@@ -84,6 +87,13 @@ impl Path {
         node.sleep.iter().filter(stays).copied().collect()
     }
 
+    /// About how many traces there are, if so many were seen up to the present path.
+    fn estimate(&self, traces: u64) -> Option<f64> {
+        let nodes = self.stack.iter().map(|it| (it.tried, it.tried + 1 + it.todo.len()));
+        let done = estimate::done(nodes);
+        (done > 0.0).then(|| traces as f64 / done)
+    }
+
     /// Goes back to the last node where something is left to try; its place.
     fn backtrack(&mut self) -> Option<usize> {
         while let Some(node) = self.stack.last_mut() {
@@ -95,6 +105,7 @@ impl Path {
                 continue;
             }
             node.current = node.todo.remove(0);
+            node.tried += 1;
             return Some(self.stack.len() - 1);
         }
         None
@@ -132,7 +143,10 @@ pub fn exhaust_with(
                 verdict.exhausted = verdict.cut == 0;
                 return verdict;
             }
-            Some(_) if !goes_on => return verdict,
+            Some(_) if !goes_on => {
+                verdict.estimate = path.estimate(verdict.traces);
+                return verdict;
+            }
             Some(place) => fresh = place,
         }
     }

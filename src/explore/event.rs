@@ -114,6 +114,11 @@ impl Names {
         format!("{}#{nth}", self.tasklet(maker))
     }
 
+    /// The spawn path as numbers; the root's is empty.
+    pub fn path(&self, name: TaskletName) -> &[u32] {
+        &self.paths[name.index()]
+    }
+
     /// A number that only the path decides.
     pub fn print_of(&self, name: TaskletName) -> u64 {
         self.prints[name.index()]

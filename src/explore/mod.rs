@@ -15,6 +15,9 @@
 //! - [`every_choice`]: every order of events, without reduction; it is what the others are
 //!   compared with.
 //!
+//! A failing run becomes [`Overrides`], which [`shrink`] makes as few as possible and which have a
+//! short text form.
+//!
 //! Files in reading order: `event` (names, slots, events), `clock`, `run` (the record and its
 //! rules), `board` (what may happen next), `system` (the seam), `verdict`, then the searches.
 //!
@@ -24,9 +27,11 @@ mod board;
 mod brute;
 mod clock;
 mod dpor;
+mod estimate;
 mod event;
 mod races;
 mod random;
+mod replay;
 mod run;
 mod states;
 mod system;
@@ -38,6 +43,7 @@ pub use clock::Clock;
 pub use dpor::{exhaust, exhaust_with};
 pub use event::{Branch, ChannelName, Event, Kind, Names, Offer, Side, Slot, TaskletName};
 pub use random::{Mode, portfolio, sample};
+pub use replay::{Overrides, ReplayError, Shrunk, first_difference, shrink};
 pub use run::{EndRecord, EventRecord, Outcome, Run, SlotRecord, Tick};
 pub use states::every_state;
 pub use system::{Choice, Enabled, Rules, System, execute};

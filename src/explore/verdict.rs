@@ -55,6 +55,8 @@ pub struct Verdict {
     pub cut: u64,
     /// How many different states were seen, if the search tells them apart.
     pub states: Option<u64>,
+    /// About how many traces there are, if the search was not exhaustive and can tell.
+    pub estimate: Option<f64>,
     /// The first failure of each trace that fails.
     pub failures: Vec<Failure>,
     /// Set when the same choices led to different events: the program is not deterministic.
@@ -109,8 +111,11 @@ impl fmt::Display for Verdict {
         if self.cut > 0 {
             write!(f, ", {} cut at the step bound", self.cut)?;
         }
-        match self.states {
-            Some(states) => write!(f, ", {states} states"),
+        if let Some(states) = self.states {
+            write!(f, ", {states} states")?;
+        }
+        match self.estimate {
+            Some(all) => write!(f, ", about {all:.0} traces in all"),
             None => Ok(()),
         }
     }

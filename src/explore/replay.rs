@@ -1,0 +1,307 @@
+//! Schedules as sets of overrides: what has to differ from the default schedule, by stable names.
+//!
+//! An override says what completes a slot: `root.1@2` is met by `root.0`. So an override stays
+//! meaningful when a program has more or fewer operations elsewhere, and the order of independent
+//! events is not part of it.
+//!
+//! Always: a replay never gets stuck; if no event agrees with all overrides, one that does not
+//! happens.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::event::{Event, Kind, Names, Offer, TaskletName};
+use super::run::{Outcome, Run};
+use super::system::{Choice, Enabled, System, execute};
+use super::verdict::Settings;
+
+/// The version of the format of replay strings.
+const VERSION: &str = "v1";
+
+/// A slot by its path and number.
+type Key = (Vec<u32>, u32);
+
+/// What completes a slot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Want {
+    kind: Kind,
+    /// The path of the tasklet on the other side, and its branch, if there is one.
+    peer: Option<(Vec<u32>, u16)>,
+    /// Whether the slot is the event's second one: it receives, or is cancelled.
+    second: bool,
+    /// The slot's own branch.
+    branch: u16,
+}
+
+/// A schedule, as its differences from the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    wants: BTreeMap<Key, Want>,
+}
+
+/// Why a text is no schedule of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplayError {
+    /// It is of another version of this format.
+    Version(String),
+    /// It is of another program; which.
+    Program(String),
+    /// It is not complete, or was changed.
+    Garbled(String),
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReplayError::Version(of) => {
+                write!(f, "the replay string is of version `{of}`, this is {VERSION}")
+            }
+            ReplayError::Program(of) => {
+                write!(f, "the replay string is of another program: `{of}`")
+            }
+            ReplayError::Garbled(part) => {
+                write!(f, "the replay string is cut or changed, at `{part}`")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+/// What `event` says about each slot that it completes.
+fn entries(event: &Event, names: &Names) -> impl Iterator<Item = (Key, Want)> + use<> {
+    let path = |it: Offer| names.path(it.slot.tasklet).to_vec();
+    let say = |mine: Offer, peer: Option<Offer>, second: bool| {
+        let peer = peer.map(|it| (path(it), it.branch));
+        let want = Want { kind: event.kind, peer, second, branch: mine.branch };
+        ((path(mine), mine.slot.nth), want)
+    };
+    let first = say(event.first, event.second, false);
+    let second = event.second.map(|it| say(it, Some(event.first), true));
+    [Some(first), second].into_iter().flatten()
+}
+
+impl Overrides {
+    /// The whole matching of a run.
+    pub fn of(run: &Run, names: &Names) -> Overrides {
+        let all = run.events.iter().flat_map(|it| entries(&it.event, names));
+        Overrides { wants: all.collect() }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.wants.len()
+    }
+
+    /// Whether it is the default schedule.
+    pub fn is_empty(&self) -> bool {
+        self.wants.is_empty()
+    }
+
+    /// Picks the event that they ask for; else the first that they say nothing about.
+    pub fn choose(&self, enabled: &Enabled<'_>) -> usize {
+        let says = |event: &Event| {
+            let all = entries(event, enabled.names);
+            let known = all.filter_map(|(key, want)| Some(*self.wants.get(&key)? == want));
+            known.reduce(|one, other| one && other)
+        };
+        let answers: Vec<_> = enabled.events.iter().map(says).collect();
+        let asked = answers.iter().position(|it| *it == Some(true));
+        asked.or_else(|| answers.iter().position(Option::is_none)).unwrap_or(0)
+    }
+
+    /// Runs `system` with this schedule.
+    pub fn replay(&self, system: &dyn System, names: &mut Names, settings: &Settings) -> Run {
+        let mut choose = |enabled: &Enabled<'_>| Choice::Take(self.choose(enabled));
+        execute(system, names, settings.rules, &mut choose)
+    }
+
+    /// The schedule as a text for `program`; [`parse`](Self::parse) reads it.
+    pub fn text(&self, program: &str) -> String {
+        let body: Vec<_> = self.wants.iter().map(|(key, want)| write_one(key, want)).collect();
+        let body = body.join(",");
+        let sum = checksum(program, &body);
+        format!("{VERSION}:{program}:{body}:{sum:04x}")
+    }
+
+    /// Reads what [`text`](Self::text) wrote for the same program.
+    ///
+    /// # Errors
+    /// The text is of another version or program, or is damaged.
+    pub fn parse(text: &str, program: &str) -> Result<Overrides, ReplayError> {
+        let garbled = |part: &str| ReplayError::Garbled(part.into());
+        let (version, rest) = text.split_once(':').ok_or_else(|| garbled(text))?;
+        if version != VERSION {
+            return Err(ReplayError::Version(version.into()));
+        }
+        let (rest, sum) = rest.rsplit_once(':').ok_or_else(|| garbled(rest))?;
+        let (of, body) = rest.rsplit_once(':').ok_or_else(|| garbled(rest))?;
+        if sum.len() != 4 || u16::from_str_radix(sum, 16) != Ok(checksum(of, body)) {
+            return Err(garbled(sum));
+        }
+        if of != program {
+            return Err(ReplayError::Program(of.into()));
+        }
+        let parts = body.split(',').filter(|it| !it.is_empty());
+        let read = |part: &str| read_one(part).ok_or_else(|| garbled(part));
+        Ok(Overrides { wants: parts.map(read).collect::<Result<_, _>>()? })
+    }
+
+    /// One line for each, for a report.
+    pub fn explain(&self) -> Vec<String> {
+        self.wants.iter().map(|(key, want)| write_one(key, want)).collect()
+    }
+}
+
+fn checksum(program: &str, body: &str) -> u16 {
+    let bytes = program.bytes().chain([0]).chain(body.bytes());
+    bytes.fold(0, |sum, byte| super::event::mix(sum, u64::from(byte))) as u16
+}
+
+/// Paths are written without `root`, so the root itself is empty.
+fn write_path(path: &[u32]) -> String {
+    path.iter().map(u32::to_string).collect::<Vec<_>>().join(".")
+}
+
+fn read_path(text: &str) -> Option<Vec<u32>> {
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    text.split('.').map(|it| it.parse().ok()).collect()
+}
+
+/// Written `1.0@5.2<0.3/1`: branch 2 of slot 5 of `root.1.0` is met by branch 1 of `root.0.3`.
+fn write_one((path, nth): &Key, want: &Want) -> String {
+    let slot = format!("{}@{nth}.{}", write_path(path), want.branch);
+    let peer = want.peer.as_ref().map(|(path, branch)| format!("{}/{branch}", write_path(path)));
+    let sign = SIGNS.iter().find(|it| (it.1, it.2) == (want.kind, want.second));
+    let sign = sign.map_or('?', |it| it.0);
+    format!("{slot}{sign}{}", peer.unwrap_or_default())
+}
+
+/// How a slot's completion is written: the kind, and whether the slot is the second.
+const SIGNS: [(char, Kind, bool); 8] = [
+    ('<', Kind::Meeting, true),
+    ('>', Kind::Meeting, false),
+    ('-', Kind::Cancelled, true),
+    ('!', Kind::Cancelled, false),
+    ('c', Kind::Closed, false),
+    ('d', Kind::Default, false),
+    ('t', Kind::Timer, false),
+    ('e', Kind::Ended, false),
+];
+
+fn read_one(text: &str) -> Option<(Key, Want)> {
+    let at = text.find(|it| SIGNS.iter().any(|sign| sign.0 == it))?;
+    let (_, kind, second) = *SIGNS.iter().find(|sign| text[at..].starts_with(sign.0))?;
+    let (slot, peer) = (&text[..at], &text[at + 1..]);
+    let (path, numbers) = slot.split_once('@')?;
+    let (nth, branch) = numbers.split_once('.')?;
+    let peer = match kind {
+        Kind::Meeting | Kind::Cancelled => {
+            let (path, branch) = peer.split_once('/')?;
+            Some((read_path(path)?, branch.parse().ok()?))
+        }
+        Kind::Closed | Kind::Default | Kind::Timer | Kind::Ended => {
+            peer.is_empty().then_some(None)?
+        }
+    };
+    let key = (read_path(path)?, nth.parse().ok()?);
+    Some((key, Want { kind, peer, second, branch: branch.parse().ok()? }))
+}
+
+/// A failure made as small as possible.
+#[derive(Clone, Debug)]
+pub struct Shrunk {
+    /// The smallest set found; without any one of them the program does not fail like this.
+    pub overrides: Overrides,
+    /// The run that they lead to.
+    pub run: Run,
+    /// A run that does not fail like this, with one override less; none if the default schedule
+    /// fails.
+    pub passing: Option<Run>,
+    /// How many executions it took.
+    pub executions: u64,
+}
+
+/// Takes away all overrides that a failure like `outcome` does not need; none if they do not lead
+/// to one.
+///
+/// The names are those of the session that `outcome` is of.
+pub fn shrink(
+    system: &dyn System,
+    names: &mut Names,
+    settings: &Settings,
+    overrides: &Overrides,
+    outcome: &Outcome,
+) -> Option<Shrunk> {
+    let mut executions = 0;
+    let mut attempt = |candidate: &Overrides| {
+        executions += 1;
+        let run = candidate.replay(system, names, settings);
+        (run.outcome.same_class(outcome), run)
+    };
+    let (fails, mut run) = attempt(overrides);
+    if !fails {
+        return None;
+    }
+    let mut best = overrides.clone();
+    let mut chunk = best.len().max(1);
+    let mut passing = None;
+    loop {
+        let before = best.len();
+        let mut start = 0;
+        while start < best.len() {
+            let mut fewer = best.clone();
+            let keys: Vec<_> = best.wants.keys().skip(start).take(chunk).cloned().collect();
+            keys.iter().for_each(|it| drop(fewer.wants.remove(it)));
+            match attempt(&fewer) {
+                (true, smaller) => (best, run) = (fewer, smaller),
+                (false, other) => {
+                    passing = Some(other);
+                    start += chunk;
+                }
+            }
+        }
+        if chunk == 1 && best.len() == before {
+            break;
+        }
+        chunk = (chunk / 2).max(1);
+    }
+    Some(Shrunk { overrides: best, run, passing, executions })
+}
+
+/// The tasklet in whose slots two runs first differ, for "passes if …".
+pub fn first_difference(failing: &Run, passing: &Run) -> Option<(Event, Option<Event>)> {
+    let completed = |run: &Run, tasklet: TaskletName, nth: usize| {
+        let place = *run.of.get(tasklet.index())?.get(nth)?;
+        Some(run.events[run.slots[place].consumed?].event)
+    };
+    failing.events.iter().map(|it| it.event).find_map(|event| {
+        let slot = event.second.unwrap_or(event.first).slot;
+        let other = completed(passing, slot.tasklet, slot.nth as usize);
+        (other != Some(event)).then_some((event, other))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_is_read_as_it_was_written() {
+        let meeting =
+            Want { kind: Kind::Meeting, peer: Some((vec![0, 3], 1)), second: true, branch: 2 };
+        let closed = Want { kind: Kind::Closed, peer: None, second: false, branch: 0 };
+        let wants = BTreeMap::from([((vec![1, 0], 5), meeting), ((vec![], 7), closed)]);
+        let overrides = Overrides { wants };
+        let text = overrides.text("a::b");
+        assert_eq!(Overrides::parse(&text, "a::b"), Ok(overrides));
+        assert_eq!(Overrides::parse(&text, "c"), Err(ReplayError::Program("a::b".into())));
+        for cut in 0..text.len() {
+            assert!(Overrides::parse(&text[..cut], "a::b").is_err(), "{}", &text[..cut]);
+        }
+        let newer = text.replacen("v1", "v2", 1);
+        assert_eq!(Overrides::parse(&newer, "a::b"), Err(ReplayError::Version("v2".into())));
+    }
+}
