@@ -1,4 +1,4 @@
-//! Reference counts of EXPLORE.md, section 4: how many traces there are, and how many runs see them.
+//! Reference counts: how many traces known systems have, and that each is executed once.
 
 mod systems;
 

@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use systems::controlled::{Controlled, Matching, matching};
 use systems::strategy::{Flavour, program};
 use systems::{Arm, Program, eager};
-use tasklets::explore::{Mode, Outcome, Settings, every_choice, every_state, exhaust_with, sample};
+use tasklets::explore::{
+    Mode, Outcome, Rules, Settings, every_choice, every_state, exhaust_with, sample,
+};
 
 fn settings(executions_max: u64) -> Settings {
     Settings { executions_max, ..Settings::default() }
@@ -26,19 +28,19 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 /// The traces of a program, with how each ends, and how many executions it took.
-fn all_traces(program: &Program, max: u64) -> Option<(BTreeMap<u64, Outcome>, u64)> {
+fn all_traces(program: &Program, max: Settings) -> Option<(BTreeMap<u64, Outcome>, u64)> {
     let mut traces = BTreeMap::new();
-    let verdict = every_choice(&Controlled::new(program), &settings(max), &mut |run, _| {
+    let verdict = every_choice(&Controlled::new(program), &max, &mut |run, _| {
         traces.insert(run.trace, run.outcome.clone());
     });
     verdict.exhausted.then_some((traces, verdict.executions))
 }
 
-fn reduced_equals_brute_force(program: &Program, max: u64) -> Result<(), TestCaseError> {
+fn reduced_equals_brute_force(program: &Program, max: Settings) -> Result<(), TestCaseError> {
     let Some((traces, _)) = all_traces(program, max) else { return Ok(()) };
     let mut found = BTreeMap::new();
     let mut complete = 0;
-    let limit = settings(3 * traces.len() as u64 + 1_000);
+    let limit = Settings { executions_max: 3 * traces.len() as u64 + 1_000, ..max };
     let verdict = exhaust_with(&Controlled::new(program), &limit, &mut |run, _| {
         if run.is_complete() {
             complete += 1;
@@ -76,12 +78,18 @@ proptest! {
 
     #[test]
     fn the_reduced_search_sees_each_trace_once(program in program(Flavour::PLAIN)) {
-        reduced_equals_brute_force(&program, 4_000)?;
+        reduced_equals_brute_force(&program, settings(4_000))?;
     }
 
     #[test]
-    fn so_it_does_with_defaults_timers_drops_joins_and_cancels(program in program(Flavour::MIXED)) {
-        reduced_equals_brute_force(&program, 4_000)?;
+    fn so_it_does_with_defaults_timers_drops_and_cancels(program in program(Flavour::MIXED)) {
+        reduced_equals_brute_force(&program, settings(4_000))?;
+    }
+
+    #[test]
+    fn so_it_does_when_timers_may_fire_at_any_moment(program in program(Flavour::MIXED)) {
+        let rules = Rules { lax_timers: true, ..Rules::default() };
+        reduced_equals_brute_force(&program, Settings { rules, ..settings(4_000) })?;
     }
 
     #[test]
@@ -91,10 +99,11 @@ proptest! {
 
     #[test]
     fn random_schedules_are_schedules(program in program(Flavour::MIXED), seed in 0u64..1_000) {
-        let Some((traces, _)) = all_traces(&program, 2_000) else { return Ok(()) };
+        let Some((traces, _)) = all_traces(&program, settings(2_000)) else { return Ok(()) };
         let mut strange = 0;
         for mode in [Mode::Pairs, Mode::Walk, Mode::Weighted, Mode::Pct(3), Mode::Pos] {
-            let verdict = sample(&Controlled::new(&program), mode, seed, &settings(5), &mut |run, _| {
+            let system = Controlled::new(&program);
+            let verdict = sample(&system, mode, seed, &settings(5), &mut |run, _| {
                 strange += usize::from(!traces.contains_key(&run.trace));
             });
             prop_assert!(!verdict.exhausted);
@@ -106,7 +115,8 @@ proptest! {
     fn pairs_show_what_any_run_order_shows(program in program(Flavour::TINY)) {
         let Some((eager, _)) = eager::matchings(&program, 2_000) else { return Ok(()) };
         let mut found: BTreeSet<Matching> = BTreeSet::new();
-        let verdict = every_choice(&Controlled::new(&program), &settings(50_000), &mut |run, names| {
+        let system = Controlled::new(&program);
+        let verdict = every_choice(&system, &settings(50_000), &mut |run, names| {
             found.insert(matching(run, names));
         });
         prop_assert!(verdict.exhausted);

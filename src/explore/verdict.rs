@@ -85,8 +85,8 @@ impl Verdict {
                 }
             }
         }
-        !(settings.stop_at_failure && !self.failures.is_empty())
-            && self.executions < settings.executions_max
+        let enough = settings.stop_at_failure && !self.failures.is_empty();
+        !enough && self.executions < settings.executions_max
     }
 
     /// The failure, in words.

@@ -86,7 +86,7 @@ fn run(compiled: &Rc<Compiled>, choose: &mut dyn FnMut(usize) -> usize) -> Match
         choose,
     };
     world.start(machine, String::from("root"));
-    world.to_next_act(0);
+    world.run_on(0);
     loop {
         let ready = world.tasklets.iter().filter(|it| matches!(it.1.state, State::Ready(_)));
         let ready: Vec<usize> = ready.map(|it| *it.0).collect();
@@ -124,7 +124,7 @@ impl World<'_> {
     }
 
     /// Runs what nobody sees; what comes next is left for when the tasklet is run again.
-    fn to_next_act(&mut self, body: usize) {
+    fn run_on(&mut self, body: usize) {
         loop {
             match self.of(body).machine.act() {
                 Act::Spawn(machine) => {
@@ -133,7 +133,7 @@ impl World<'_> {
                     parent.children += 1;
                     let child = machine.body;
                     self.start(machine, path);
-                    self.to_next_act(child);
+                    self.run_on(child);
                 }
                 Act::Fail(_) => {}
                 act @ (Act::Drop(..) | Act::Offer(_) | Act::End) => {
@@ -152,7 +152,7 @@ impl World<'_> {
                 if self.handles[&handle] == 0 {
                     self.close(handle);
                 }
-                self.to_next_act(body);
+                self.run_on(body);
             }
             Act::End => self.end(body),
             Act::Offer(arms) => self.operate(body, arms),
@@ -298,7 +298,7 @@ impl World<'_> {
         tasklet.deadlines.clear();
         tasklet.machine.answer(answer);
         self.matching.insert(slot, (kind, arm as u16, peer));
-        self.to_next_act(body);
+        self.run_on(body);
     }
 
     fn wait(&mut self, body: usize, arms: Vec<Ready>) {

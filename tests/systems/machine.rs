@@ -37,10 +37,8 @@ pub struct Compiled {
 impl Compiled {
     pub fn new(program: &Program) -> Compiled {
         let own: Vec<_> = program.bodies.iter().map(|it| uses(it)).collect();
-        let mut all = vec![BTreeMap::new(); program.bodies.len()];
-        for body in 0..program.bodies.len() {
-            all[body] = total(program, &own, body);
-        }
+        let mut all: Vec<_> =
+            (0..program.bodies.len()).map(|body| total(program, &own, body)).collect();
         for channel in 0..program.channels {
             for side in [Side::Sender, Side::Receiver] {
                 if !own[0].contains(&(side, channel)) {
@@ -227,8 +225,8 @@ impl Machine {
             // The root keeps only the ends it uses.
             let unused = (0..self.compiled.channels)
                 .flat_map(|it| [(Side::Sender, it), (Side::Receiver, it)])
-                .find(|it| !self.own.contains(it) && self.handles.contains_key(it));
-            if let Some(handle) = unused.filter(|it| self.surplus(*it)) {
+                .find(|it| !self.own.contains(it) && self.surplus(*it));
+            if let Some(handle) = unused {
                 return self.give_up(handle, 1);
             }
         }
@@ -268,9 +266,7 @@ impl Machine {
 
     /// Whether the root still has the handle it made, besides those of its children.
     fn surplus(&self, handle: Handle) -> bool {
-        let children: u32 = self.handles[&handle];
-        let needed = self.compiled.all[0][&handle] - 1;
-        children > needed
+        self.handles.get(&handle).is_some_and(|it| *it == self.compiled.all[0][&handle])
     }
 
     fn give_up(&mut self, handle: Handle, count: u32) -> Act {
