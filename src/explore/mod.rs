@@ -18,6 +18,10 @@
 //! A failing run becomes [`Overrides`], which [`shrink`] makes as few as possible and which have a
 //! short text form.
 //!
+//! Time passes only when nothing else can happen, or at any moment with lax timers. That somebody
+//! has waited since an earlier time is never taken for granted: a default may be taken, and a later
+//! waiter be served first, all the same. A real clock gives no such promise either.
+//!
 //! Files in reading order: `event` (names, slots, events), `clock`, `run` (the record and its
 //! rules), `board` (what may happen next), `system` (the seam), `verdict`, then the searches.
 //!

@@ -3,6 +3,9 @@
 //! Always: an alternative is tried from the node of the earlier event that took one of its slots
 //! away, and only by way of its own causal past; so every trace that contains the alternative
 //! begins with one of the events that are asked for.
+//!
+//! A sleeping event that is independent of the whole way does not make the way superfluous, as it
+//! does where processes have one next step: a later event may still take one of its slots.
 
 use super::Defect;
 use super::clock::Clock;

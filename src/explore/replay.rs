@@ -271,7 +271,8 @@ pub fn shrink(
     Some(Shrunk { overrides: best, run, passing, executions })
 }
 
-/// The tasklet in whose slots two runs first differ, for "passes if …".
+/// The first event of a failing run whose slot another run completed otherwise, and how: it is
+/// what a report says under "passes if".
 pub fn first_difference(failing: &Run, passing: &Run) -> Option<(Event, Option<Event>)> {
     let completed = |run: &Run, tasklet: TaskletName, nth: usize| {
         let place = *run.of.get(tasklet.index())?.get(nth)?;
