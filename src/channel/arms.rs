@@ -146,6 +146,16 @@ impl<'a, T> Sending<'a, T> {
     ///
     /// # Panics
     /// If it was sent.
+    ///
+    /// ```
+    /// use tasklets::{channel, run, select};
+    /// run(|| {
+    ///     let (tx, _rx) = channel();
+    ///     let mut sending = tx.sending(vec![1, 2, 3]);
+    ///     select! { op(&mut sending) -> _ => panic!("nobody receives"), default => {} }
+    ///     assert_eq!(sending.into_value(), [1, 2, 3]); // it lost, and kept the value
+    /// });
+    /// ```
     pub fn into_value(self) -> T {
         self.value.expect("the value has been sent")
     }

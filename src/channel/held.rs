@@ -26,7 +26,20 @@ pub struct Held<T> {
 }
 
 impl<T> Held<T> {
-    /// Releases the sender and gives the value out.
+    /// Releases the sender and gives the value out. Does not wait.
+    ///
+    /// ```
+    /// use tasklets::{channel, run, spawn};
+    /// run(|| {
+    ///     let (tx, rx) = channel();
+    ///     let client = spawn(move || tx.send(vec![3, 1, 2]));
+    ///     let mut list = rx.recv_held().unwrap();
+    ///     list.sort(); // the client waits until its list has been put in order
+    ///     assert!(!client.is_finished());
+    ///     assert_eq!(list.accept(), [1, 2, 3]);
+    ///     client.join().unwrap().unwrap();
+    /// });
+    /// ```
     pub fn accept(mut self) -> T {
         self.release();
         self.value.take().expect("a held value is there until it is accepted")
@@ -126,6 +139,21 @@ impl<'a, T: 'static> Permit<'a, T> {
     ///
     /// # Errors
     /// [`Halt::Closed`] with the value, if the end of the run has torn the receiver away.
+    ///
+    /// # Panics
+    /// If it has to wait under a [`switch_trap`](crate::switch_trap) or inside a raw generator.
+    ///
+    /// ```
+    /// use tasklets::{Operation, channel, run, spawn};
+    /// run(|| {
+    ///     let (tx, rx) = channel();
+    ///     let reader = spawn(move || rx.recv());
+    ///     let newest = 3;
+    ///     let permit = tx.reserving().wait().unwrap();
+    ///     permit.send(newest).unwrap(); // what is newest when somebody wants it
+    ///     assert_eq!(reader.join().unwrap(), Ok(3));
+    /// });
+    /// ```
     #[track_caller]
     pub fn send(mut self, value: T) -> Result<(), SendError<T>> {
         match self.receiver.take() {

@@ -2,9 +2,10 @@
 //!
 //! Always: a value moves once, waiters are served first come first served, and an end is closed
 //! exactly when its last handle is dropped. Layout: `spot`, `line` and `queue` (who waits), `core`
-//! (how two meet), `ends` ([`Sender`] and [`Receiver`]), `iter`, `arms` (the operations that select
-//! and combinators use), `held` (receiving with the sender kept waiting, and reserving), `facts`
-//! (what reports read), `standing` (the arms of a reused select).
+//! (how two meet), `ends` ([`Sender`] and [`Receiver`], and what both can do), `sender`,
+//! `receiver`, `iter`, `arms` (the operations that select and combinators use), `held` (receiving
+//! with the sender kept waiting, and reserving), `facts` (what reports read), `standing` (the arms
+//! of a reused select).
 //!
 //! # Who runs next
 //!
@@ -28,6 +29,8 @@ mod held;
 mod iter;
 mod line;
 mod queue;
+mod receiver;
+mod sender;
 mod spot;
 mod standing;
 
@@ -57,6 +60,13 @@ pub type Never = std::convert::Infallible;
 
 /// Which of the two runs on when an operation meets a partner that waits: see the
 /// [table](mod@crate::channel#who-runs-next).
+///
+/// ```
+/// use tasklets::{Prefer, channel};
+/// assert_eq!(Prefer::default(), Prefer::Neither);
+/// let as_in_stackless = channel::Builder::new().prefer(Prefer::Receiver);
+/// assert!(as_in_stackless.channel::<u8>().0.name().is_none());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Prefer {
     /// The one whose operation completed the meeting goes on. The fewest switches.
@@ -104,17 +114,44 @@ pub struct Builder {
 
 impl Builder {
     /// Starts from the defaults of [`channel`].
+    ///
+    /// ```
+    /// use tasklets::{Prefer, channel};
+    /// let plain = channel::Builder::new().prefer(Prefer::Receiver);
+    /// let (orders, _) = plain.clone().name("orders").channel::<u32>();
+    /// let (replies, _) = plain.name("replies").channel::<String>();
+    /// assert!(orders.name().is_some() && replies.name().is_some());
+    /// ```
     pub fn new() -> Builder {
         Builder::default()
     }
 
     /// Names the channel in reports.
+    ///
+    /// ```
+    /// use tasklets::{channel, run, snapshot};
+    /// run(|| {
+    ///     let (_tx, _rx) = channel::Builder::new().name("jobs").channel::<u8>();
+    ///     assert_eq!(snapshot().unwrap().channels[0].name.as_deref(), Some("jobs"));
+    /// });
+    /// ```
     pub fn name(mut self, name: impl Into<Rc<str>>) -> Builder {
         self.name = Some(name.into());
         self
     }
 
-    /// Says who runs on when two meet.
+    /// Says who runs on when two meet: see the [table](mod@crate::channel#who-runs-next).
+    ///
+    /// ```
+    /// use tasklets::{Prefer, channel, run, spawn, yield_now};
+    /// run(|| {
+    ///     let (tx, rx) = channel::Builder::new().prefer(Prefer::Receiver).channel();
+    ///     let reader = spawn(move || rx.recv());
+    ///     yield_now();
+    ///     tx.send("read it at once").unwrap();
+    ///     assert!(reader.is_finished()); // it ran before `send` returned
+    /// });
+    /// ```
     #[doc(alias = "preference")]
     pub fn prefer(mut self, prefer: Prefer) -> Builder {
         self.prefer = prefer;
@@ -122,13 +159,35 @@ impl Builder {
     }
 
     /// Makes every operation that completes give way too, whatever the preference.
+    ///
+    /// ```
+    /// use tasklets::{channel, run, spawn, yield_now};
+    /// run(|| {
+    ///     let (tx, rx) = channel::Builder::new().yield_always(true).channel();
+    ///     let reader = spawn(move || rx.recv());
+    ///     yield_now();
+    ///     let third = spawn(|| ());
+    ///     tx.send(1).unwrap(); // need not wait, and lets all the others run all the same
+    ///     assert!(reader.is_finished() && third.is_finished());
+    /// });
+    /// ```
     #[doc(alias = "schedule_all")]
     pub fn yield_always(mut self, yields: bool) -> Builder {
         self.yields = yields;
         self
     }
 
-    /// Makes the channel.
+    /// Makes the channel. Nothing waits, also where operations could not.
+    ///
+    /// ```
+    /// use tasklets::{channel, run, spawn};
+    /// let (tx, rx) = channel::Builder::new().name("made before the run").channel();
+    /// let answer = run(move || {
+    ///     spawn(move || tx.send(42));
+    ///     rx.recv()
+    /// });
+    /// assert_eq!(answer, Ok(42));
+    /// ```
     #[track_caller]
     pub fn channel<T: 'static>(self) -> (Sender<T>, Receiver<T>) {
         let core = Core::new(Location::caller());
