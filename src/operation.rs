@@ -35,13 +35,37 @@ pub trait Operation: Arm {
     ///
     /// # Panics
     /// If it has not happened, or the output has been taken.
+    ///
+    /// ```
+    /// use tasklets::{Operation, channel, run, select, spawn};
+    /// run(|| {
+    ///     let (tx, rx) = channel();
+    ///     spawn(move || tx.send(5));
+    ///     let mut receiving = rx.receiving();
+    ///     select::select(&mut [&mut receiving]); // tells which one happened
+    ///     assert_eq!(receiving.take(), Ok(5)); // and here is what came of it
+    /// });
+    /// ```
     fn take(&mut self) -> Self::Output;
 
     /// Waits until it happens.
     ///
+    /// If the caller is stopped, before or meanwhile, the output is that error; so it is
+    /// [`Halt::CannotWait`] where waiting is not possible.
+    ///
     /// # Panics
-    /// If it is disabled by [`only_if`](Operation::only_if), or where it has to wait under a
-    /// [`switch_trap`](crate::switch_trap).
+    /// If it is disabled by [`only_if`](Operation::only_if), and if it has to wait under a
+    /// [`switch_trap`](crate::switch_trap) or inside a raw generator.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{Halt, Never, Operation, after, channel, run};
+    /// run(|| {
+    ///     let (_tx, rx) = channel::<Never>();
+    ///     let late = after(Duration::from_millis(1)).map(|_| Err(Halt::TimedOut));
+    ///     assert_eq!(rx.receiving().or(late).wait(), Err(Halt::TimedOut));
+    /// });
+    /// ```
     #[track_caller]
     fn wait(mut self) -> Self::Output
     where
@@ -52,7 +76,24 @@ pub trait Operation: Arm {
         self.take()
     }
 
-    /// Does it if that is possible without waiting; `None` if it is not.
+    /// Does it if that is possible without waiting for a partner to come; `None` if it is not.
+    ///
+    /// A tasklet that has been stopped may try as well.
+    ///
+    /// # Panics
+    /// If it sends to a receiver that [holds](crate::Receiver::recv_held) its senders, which has
+    /// to be waited for, under a [`switch_trap`](crate::switch_trap) or inside a raw generator.
+    ///
+    /// ```
+    /// use tasklets::{Operation, channel, run, spawn, yield_now};
+    /// run(|| {
+    ///     let (tx, rx) = channel();
+    ///     assert!(rx.receiving().poll().is_none());
+    ///     spawn(move || tx.send(1));
+    ///     yield_now();
+    ///     assert_eq!(rx.receiving().poll(), Some(Ok(1)));
+    /// });
+    /// ```
     #[track_caller]
     fn poll(mut self) -> Option<Self::Output>
     where
@@ -63,6 +104,19 @@ pub trait Operation: Arm {
     }
 
     /// Applies `f` to the output.
+    ///
+    /// `f` runs in the tasklet that takes the output, when nothing is under way any more: it may
+    /// wait, and its panic loses nothing but the output.
+    ///
+    /// ```
+    /// use tasklets::{Operation, channel, run, spawn};
+    /// run(|| {
+    ///     let (tx, rx) = channel();
+    ///     spawn(move || tx.send("42"));
+    ///     let number = rx.receiving().map(|it| it.unwrap().parse::<i32>());
+    ///     assert_eq!(number.wait(), Ok(42));
+    /// });
+    /// ```
     fn map<F, U>(self, f: F) -> Map<Self, F>
     where
         Self: Sized,
@@ -72,6 +126,23 @@ pub trait Operation: Arm {
     }
 
     /// This one or `other`, whichever can happen; by lot if both can.
+    ///
+    /// The one that loses has no effect. A tasklet that is stopped finds the error in the left one,
+    /// or in the right one if the left one is disabled.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{Halt, Operation, Receiver, after, channel, run, spawn};
+    /// /// A receive with a time limit is an operation again: it can be an arm elsewhere.
+    /// fn soon(rx: &Receiver<u8>) -> impl Operation<Output = Result<u8, Halt>> + '_ {
+    ///     rx.receiving().or(after(Duration::from_secs(5)).map(|_| Err(Halt::TimedOut)))
+    /// }
+    /// run(|| {
+    ///     let (tx, rx) = channel();
+    ///     spawn(move || tx.send(9));
+    ///     assert_eq!(soon(&rx).wait(), Ok(9));
+    /// });
+    /// ```
     fn or<O>(self, other: O) -> Or<Self, O>
     where
         Self: Sized,
@@ -81,6 +152,18 @@ pub trait Operation: Arm {
     }
 
     /// This one if `enabled`, else an operation that never happens.
+    ///
+    /// ```
+    /// use tasklets::{Operation, channel, run, spawn, yield_now};
+    /// run(|| {
+    ///     let (tx, rx) = channel();
+    ///     spawn(move || tx.send("a job"));
+    ///     yield_now();
+    ///     let take_if = |idle: bool| rx.receiving().only_if(idle).poll();
+    ///     assert_eq!(take_if(false), None); // busy: the job waits
+    ///     assert_eq!(take_if(true), Some(Ok("a job")));
+    /// });
+    /// ```
     #[doc(alias = "guard")]
     fn only_if(self, enabled: bool) -> OnlyIf<Self>
     where

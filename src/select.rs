@@ -4,9 +4,11 @@
 //! fair, by the run's chooser. [`select!`](crate::select!) is for arms written down, [`select()`]
 //! for operations in a slice, [`Select`] for channels known at run time and used again.
 
+mod chosen;
 mod reused;
 
-pub use reused::{Chosen, Select};
+pub use chosen::Chosen;
+pub use reused::Select;
 
 pub use crate::kernel::operation::Arm;
 use crate::kernel::operation::{Patience, perform, perform_from};
@@ -16,11 +18,12 @@ use std::time::Duration;
 
 /// Makes exactly one of `operations` happen; tells which, its output is in it.
 ///
-/// Waits until one can happen. If the tasklet is stopped, the first enabled operation gets the
-/// reason.
+/// Waits until one can happen. If the tasklet is stopped, or may not wait where it has to, the
+/// first enabled operation gets the reason.
 ///
 /// # Panics
-/// If none is enabled.
+/// If none is enabled, and if it has to wait under a [`switch_trap`](crate::switch_trap) or inside
+/// a raw generator.
 ///
 /// ```
 /// use tasklets::{Operation, channel, run, select, spawn};
@@ -125,7 +128,8 @@ pub mod support {
 /// `biased;` the first one wins, which promises nothing about arms that become ready later.
 ///
 /// # Panics
-/// If no arm is on and there is no `default`: it would wait for ever. Without any arm it does not
+/// If no arm is on and there is no `default`: it would wait for ever. If it has to wait under a
+/// [`switch_trap`](crate::switch_trap) or inside a raw generator. Without any arm it does not
 /// compile.
 ///
 /// ```

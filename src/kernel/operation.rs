@@ -20,6 +20,19 @@ use std::rc::Rc;
 /// Its methods are for `select` and [`wait`](crate::Operation::wait), which call them in a certain
 /// order. Called by hand they can make an operation say that it happened when it did not; nothing
 /// is doubled by that, and what was not sent is dropped with the operation.
+///
+/// ```
+/// use tasklets::{Operation, after, channel, run, select, spawn};
+/// run(|| {
+///     let (tx, rx) = channel();
+///     spawn(move || tx.send(7));
+///     let (mut number, mut time) = (rx.receiving(), after(std::time::Duration::from_secs(5)));
+///     let arms: &mut [&mut dyn select::Arm] = &mut [&mut number, &mut time]; // of any output
+///     assert!(arms.iter().all(|it| it.width() == 1 && !it.ready())); // enabled; not yet
+///     assert_eq!(select::select(arms), 0);
+///     assert_eq!(number.take(), Ok(7));
+/// });
+/// ```
 pub trait Arm {
     /// Does it, if that is possible without waiting for a partner to come.
     fn attempt(&mut self, at: &'static Location<'static>) -> bool;

@@ -5,8 +5,9 @@
 //! of silent channels.
 
 use super::Select as This;
+use super::chosen::Chosen;
 use crate::channel::{Grant, Receiver, SelectEnd, Sender, Standing};
-use crate::error::{Halt, SendError};
+use crate::error::Halt;
 use crate::kernel::operation::{Glance, Patience};
 use crate::kernel::running;
 use crate::kernel::scheduler::Scheduler;
@@ -85,11 +86,31 @@ enum Won {
 
 impl<'a> Select<'a> {
     /// Makes a select without arms.
+    ///
+    /// ```
+    /// use tasklets::{Halt, Select, run};
+    /// assert_eq!(run(|| Select::new().wait().unwrap_err()), Halt::CannotWait); // for ever, else
+    /// ```
     pub fn new() -> Select<'a> {
         Select { arms: Vec::new(), live: 0, sends: Vec::new(), shared: Rc::default() }
     }
 
     /// Adds receiving from `receiver`; returns the arm's index.
+    ///
+    /// Nothing is received before a wait. Indices count from 0 and are not used again.
+    ///
+    /// ```
+    /// use tasklets::{Select, channel, run, spawn};
+    /// run(|| {
+    ///     let ((words, from_words), (_ticks, from_ticks)) = (channel(), channel::<()>());
+    ///     let mut select = Select::new();
+    ///     let (word, _tick) = (select.recv(&from_words), select.recv(&from_ticks));
+    ///     spawn(move || words.send("hello"));
+    ///     let chosen = select.wait().unwrap();
+    ///     assert_eq!(chosen.index(), word);
+    ///     assert_eq!(chosen.recv(&from_words), Ok("hello"));
+    /// });
+    /// ```
     pub fn recv<T>(&mut self, receiver: &'a Receiver<T>) -> usize {
         let index = self.add(receiver);
         let shared: Rc<dyn Standing> = self.shared.clone();
@@ -99,6 +120,27 @@ impl<'a> Select<'a> {
     }
 
     /// Adds sending to `sender`; returns the arm's index. The value is named when it is chosen.
+    ///
+    /// Sending arms are offered anew for each wait, which costs time in proportion to them.
+    ///
+    /// ```
+    /// use tasklets::{Select, channel, run, spawn};
+    /// run(|| {
+    ///     let (ends, receivers): (Vec<_>, Vec<_>) = (0..3).map(|_| channel()).unzip();
+    ///     let workers: Vec<_> =
+    ///         receivers.into_iter().map(|rx| spawn(move || rx.into_iter().count())).collect();
+    ///     let mut select = Select::new();
+    ///     ends.iter().for_each(|tx| drop(select.send(tx)));
+    ///     for job in 0..30 {
+    ///         let idle = select.wait().unwrap(); // a worker that wants one
+    ///         let index = idle.index();
+    ///         idle.send(&ends[index], job).unwrap();
+    ///     }
+    ///     drop(select);
+    ///     drop(ends);
+    ///     assert_eq!(workers.into_iter().map(|it| it.join().unwrap()).sum::<usize>(), 30);
+    /// });
+    /// ```
     pub fn send<T>(&mut self, sender: &'a Sender<T>) -> usize {
         let index = self.add(sender);
         self.sends.push(index);
@@ -113,6 +155,19 @@ impl<'a> Select<'a> {
     }
 
     /// Takes an arm out; the indices of the others stay. True if it was there.
+    ///
+    /// ```
+    /// use tasklets::{Halt, Select, channel, run};
+    /// run(|| {
+    ///     let ((tx, rx), (_other, from_other)) = (channel::<u8>(), channel::<u8>());
+    ///     let mut select = Select::new();
+    ///     let (first, second) = (select.recv(&rx), select.recv(&from_other));
+    ///     drop(tx);
+    ///     assert_eq!(select.wait().unwrap().recv(&rx), Err(Halt::Closed));
+    ///     assert!(select.remove(first)); // a closed channel would be chosen again and again
+    ///     assert!(!select.remove(first) && select.remove(second));
+    /// });
+    /// ```
     pub fn remove(&mut self, index: usize) -> bool {
         let Some(end) = self.arms.get_mut(index).and_then(Option::take) else { return false };
         let shared: Rc<dyn Standing> = self.shared.clone();
@@ -127,13 +182,34 @@ impl<'a> Select<'a> {
     /// # Errors
     /// [`Halt::Cancelled`], [`Halt::TimedOut`], [`Halt::Injected`] when the tasklet is stopped;
     /// [`Halt::CannotWait`] without an arm, and where waiting is not possible.
+    ///
+    /// # Panics
+    /// If it has to wait under a [`switch_trap`](crate::switch_trap) or inside a raw generator.
+    ///
+    /// ```
+    /// use tasklets::{Halt, Never, Select, channel, run, spawn, yield_now};
+    /// run(|| {
+    ///     let (_tx, rx) = channel::<Never>();
+    ///     let server = spawn(move || {
+    ///         let mut select = Select::new();
+    ///         select.recv(&rx);
+    ///         select.wait().map(|it| it.index())
+    ///     });
+    ///     yield_now();
+    ///     server.cancel();
+    ///     assert_eq!(server.join().unwrap(), Err(Halt::Cancelled)); // of the wait itself
+    /// });
+    /// ```
     #[track_caller]
     pub fn wait(&mut self) -> Result<Chosen<'_, 'a>, Halt> {
         let chosen = self.perform(Patience::Forever, Location::caller())?;
         chosen.ok_or(Halt::CannotWait)
     }
 
-    /// Does one of the arms if that is possible without waiting.
+    /// Does one of the arms if that is possible without waiting for a partner to come.
+    ///
+    /// # Errors
+    /// None at present: a stopped tasklet may still try.
     ///
     /// ```
     /// use tasklets::{Select, channel, run, spawn, yield_now};
@@ -149,9 +225,6 @@ impl<'a> Select<'a> {
     ///     assert_eq!(reader.join().unwrap(), Ok(7));
     /// });
     /// ```
-    ///
-    /// # Errors
-    /// None at present: a stopped tasklet may still try.
     #[track_caller]
     pub fn try_wait(&mut self) -> Result<Option<Chosen<'_, 'a>>, Halt> {
         self.perform(Patience::None, Location::caller())
@@ -161,6 +234,21 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
+    ///
+    /// # Panics
+    /// As [`wait`](Self::wait).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{Select, channel, run};
+    /// run(|| {
+    ///     let (_tx, rx) = channel::<u8>();
+    ///     let mut select = Select::new();
+    ///     select.recv(&rx);
+    ///     let silence = select.wait_timeout(Duration::from_millis(1)).unwrap();
+    ///     assert!(silence.is_none());
+    /// });
+    /// ```
     #[track_caller]
     pub fn wait_timeout(&mut self, delay: Duration) -> Result<Option<Chosen<'_, 'a>>, Halt> {
         self.perform(Patience::Until(time::after_now(delay)), Location::caller())
@@ -170,6 +258,27 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
+    ///
+    /// # Panics
+    /// As [`wait`](Self::wait).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{Runtime, Select, channel, now, sleep, spawn};
+    /// let runtime = Runtime::builder().virtual_clock(true).build();
+    /// runtime.run(|| {
+    ///     let (tx, rx) = channel();
+    ///     spawn(move || while sleep(Duration::from_secs(25)).is_ok() && tx.send(()).is_ok() {});
+    ///     let mut select = Select::new();
+    ///     select.recv(&rx);
+    ///     let deadline = now() + Duration::from_secs(60); // for all messages together
+    ///     let mut messages = 0;
+    ///     while let Some(chosen) = select.wait_deadline(deadline).unwrap() {
+    ///         messages += chosen.recv(&rx).map_or(0, |()| 1);
+    ///     }
+    ///     assert_eq!((messages, now()), (2, deadline));
+    /// }).unwrap();
+    /// ```
     #[track_caller]
     pub fn wait_deadline(&mut self, deadline: Instant) -> Result<Option<Chosen<'_, 'a>>, Halt> {
         self.perform(Patience::Until(time::nanos(deadline)), Location::caller())
@@ -203,7 +312,7 @@ impl<'a> Select<'a> {
             }
         };
         let end = self.arms[index].expect("an arm that has won is there");
-        Ok(Some(Chosen { index, end, grant, used: false, select: std::marker::PhantomData }))
+        Ok(Some(Chosen::new(index, end, grant)))
     }
 
     /// Tries the hot arms and those that send, one drawn by lot after the other, until others run.
@@ -331,72 +440,5 @@ impl fmt::Debug for Select<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let arms = self.arms.iter().flatten().count();
         f.debug_struct("Select").field("arms", &arms).finish_non_exhaustive()
-    }
-}
-
-/// The arm of a [`Select`] that has happened.
-///
-/// Finish it with [`recv`](Chosen::recv) or [`send`](Chosen::send). Dropping it drops the value
-/// that was received, or lets the receiver wait again that was to be sent to.
-#[must_use = "the operation has happened: finish it with `recv` or `send`"]
-pub struct Chosen<'s, 'a> {
-    index: usize,
-    end: &'a dyn SelectEnd,
-    grant: Grant,
-    used: bool,
-    select: std::marker::PhantomData<&'s mut Select<'a>>,
-}
-
-impl Chosen<'_, '_> {
-    /// The index of the arm.
-    pub fn index(&self) -> usize {
-        self.index
-    }
-
-    /// Takes what was received.
-    ///
-    /// # Errors
-    /// [`Halt::Closed`] if the last sender is gone.
-    ///
-    /// # Panics
-    /// If `receiver` is not of the channel that was chosen, or the arm was for sending.
-    #[track_caller]
-    pub fn recv<T>(mut self, receiver: &Receiver<T>) -> Result<T, Halt> {
-        assert_eq!(receiver.channel(), self.end.channel(), "another channel was chosen");
-        assert!(
-            !matches!(self.grant, Grant::Receiver(_)),
-            "the arm that was chosen is for sending"
-        );
-        self.used = true;
-        receiver.claim(&mut self.grant)
-    }
-
-    /// Sends `value`.
-    ///
-    /// # Errors
-    /// [`Halt::Closed`] with the value, if the last receiver is gone.
-    ///
-    /// # Panics
-    /// If `sender` is not of the channel that was chosen, or the arm was for receiving.
-    #[track_caller]
-    pub fn send<T>(mut self, sender: &Sender<T>, value: T) -> Result<(), SendError<T>> {
-        assert_eq!(sender.channel(), self.end.channel(), "another channel was chosen");
-        assert!(!matches!(self.grant, Grant::Value(_)), "the arm that was chosen is for receiving");
-        self.used = true;
-        sender.fulfil(&mut self.grant, value, Location::caller())
-    }
-}
-
-impl Drop for Chosen<'_, '_> {
-    fn drop(&mut self) {
-        if !self.used {
-            self.end.give_up(&mut self.grant);
-        }
-    }
-}
-
-impl fmt::Debug for Chosen<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chosen").field("index", &self.index).finish_non_exhaustive()
     }
 }
