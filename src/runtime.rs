@@ -8,7 +8,7 @@ mod builder;
 mod report;
 
 pub use builder::RuntimeBuilder;
-pub use report::{PanicReport, RunError};
+pub use report::{PanicReport, Progress, RunError};
 
 use crate::inspect::{Counts, Snapshot, StuckReport, TaskletInfo};
 use crate::kernel::clock::NEVER;
@@ -80,19 +80,15 @@ pub struct Runtime {
     left: RefCell<Vec<TaskletInfo>>,
 }
 
-/// How far a [`Runtime`] came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// What it was allowed is used up; more can run.
-    More,
-    /// Nothing is ready; a timer or something outside may change that.
-    Idle,
-    /// Nothing is ready, and only whoever drives the runtime can change that.
-    Stuck,
-}
-
 impl Runtime {
     /// Starts to configure a runtime.
+    ///
+    /// ```
+    /// use tasklets::{Runtime, sleep};
+    /// let runtime = Runtime::builder().virtual_clock(true).build(); // tests need not wait
+    /// let slept = runtime.run(|| sleep(std::time::Duration::from_secs(86_400)));
+    /// assert_eq!(slept.unwrap(), Ok(()));
+    /// ```
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::new()
     }
@@ -192,8 +188,20 @@ impl Runtime {
 
     /// Makes a tasklet, to be driven with [`run_ready`](Self::run_ready) and its like.
     ///
+    /// Returns at once: nothing runs before the runtime is driven. If the handle is dropped and the
+    /// tasklet panics, the drive returns that panic.
+    ///
     /// # Errors
     /// As [`Builder::spawn`](crate::Builder::spawn).
+    ///
+    /// ```
+    /// use tasklets::Runtime;
+    /// let runtime = Runtime::builder().build();
+    /// let answer = runtime.spawn(|| 6 * 7).unwrap();
+    /// assert!(!answer.is_finished());
+    /// runtime.run_ready().unwrap();
+    /// assert_eq!(answer.join().unwrap(), 42); // what has ended is joined from outside, too
+    /// ```
     #[track_caller]
     pub fn spawn<T: 'static>(
         &self,
@@ -206,6 +214,16 @@ impl Runtime {
     ///
     /// # Errors
     /// As [`Builder::spawn`](crate::Builder::spawn).
+    ///
+    /// ```
+    /// use tasklets::{Builder, Runtime};
+    /// let runtime = Runtime::builder().build();
+    /// let script = Builder::new().name("script").stack_size(1 << 20);
+    /// let script = runtime.spawn_with(script, || "ran").unwrap();
+    /// assert_eq!((script.name(), script.path()), (Some("script"), "out.1".into()));
+    /// runtime.run_ready().unwrap();
+    /// assert_eq!(script.join().unwrap(), "ran");
+    /// ```
     #[track_caller]
     pub fn spawn_with<T: 'static>(
         &self,
@@ -220,6 +238,16 @@ impl Runtime {
     /// # Errors
     /// [`RunError::Panicked`] when a tasklet nobody can join panicked; [`RunError::Nested`] inside
     /// of another run.
+    ///
+    /// ```
+    /// use tasklets::{Progress, Runtime, yield_now};
+    /// let runtime = Runtime::builder().build();
+    /// let twice = runtime.spawn(|| yield_now()).unwrap();
+    /// assert_eq!(runtime.step().unwrap(), Progress::More); // it gave way
+    /// assert!(!twice.is_finished());
+    /// runtime.step().unwrap();
+    /// assert!(twice.is_finished());
+    /// ```
     pub fn step(&self) -> Result<Progress, RunError> {
         self.drive(1, NEVER, false)
     }
@@ -228,6 +256,16 @@ impl Runtime {
     ///
     /// # Errors
     /// As [`step`](Self::step).
+    ///
+    /// ```
+    /// use tasklets::{Progress, Runtime, yield_now};
+    /// let runtime = Runtime::builder().build();
+    /// let endless = runtime.spawn(|| loop { yield_now() }).unwrap();
+    /// for _frame in 0..3 {
+    ///     assert_eq!(runtime.run_for(100).unwrap(), Progress::More); // the caller has its turn
+    /// }
+    /// endless.cancel(); // a loop that never asks is unwound when the runtime is dropped
+    /// ```
     #[doc(alias = "watchdog")]
     pub fn run_for(&self, switches: u64) -> Result<Progress, RunError> {
         self.drive(switches, NEVER, false)
@@ -235,8 +273,23 @@ impl Runtime {
 
     /// Runs until `deadline`, sleeping when nothing is ready.
     ///
+    /// Returns earlier when nothing can run any more but by the caller's doing.
+    ///
     /// # Errors
     /// As [`step`](Self::step).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{Progress, Runtime, sleep};
+    /// let runtime = Runtime::builder().virtual_clock(true).build();
+    /// let sleeper = runtime.spawn(|| sleep(Duration::from_secs(10))).unwrap();
+    /// let soon = runtime.now() + Duration::from_secs(5);
+    /// assert_eq!(runtime.run_until(soon).unwrap(), Progress::Idle);
+    /// assert!(runtime.now() >= soon && !sleeper.is_finished());
+    /// let later = soon + Duration::from_secs(60);
+    /// assert_eq!(runtime.run_until(later).unwrap(), Progress::Stuck);
+    /// assert!(sleeper.is_finished() && runtime.now() < later);
+    /// ```
     pub fn run_until(&self, deadline: Instant) -> Result<Progress, RunError> {
         self.drive(u64::MAX, self.scheduler.home.clock.nanos(deadline), true)
     }
@@ -245,6 +298,20 @@ impl Runtime {
     ///
     /// # Errors
     /// As [`step`](Self::step).
+    ///
+    /// ```
+    /// use tasklets::{Progress, Runtime, channel};
+    /// let runtime = Runtime::builder().build();
+    /// let (tx, rx) = channel();
+    /// let sum = runtime.spawn(move || rx.into_iter().sum::<i32>()).unwrap();
+    /// for event in [1, 2, 3] {
+    ///     assert_eq!(runtime.run_ready().unwrap(), Progress::Stuck); // it waits for the caller
+    ///     assert_eq!(tx.try_send(event), Ok(None)); // a loop of events hands one in
+    /// }
+    /// drop(tx);
+    /// runtime.run_ready().unwrap();
+    /// assert_eq!(sum.join().unwrap(), 6);
+    /// ```
     #[doc(alias = "pump")]
     pub fn run_ready(&self) -> Result<Progress, RunError> {
         self.drive(u64::MAX, NEVER, false)
@@ -252,8 +319,19 @@ impl Runtime {
 
     /// Runs, sleeping when nothing is ready, until no tasklet can ever run by itself.
     ///
+    /// Tasklets that wait for the caller are no error here.
+    ///
     /// # Errors
     /// As [`step`](Self::step).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{Progress, Runtime, sleep};
+    /// let runtime = Runtime::builder().build();
+    /// let nap = runtime.spawn(|| sleep(Duration::from_millis(1))).unwrap();
+    /// assert_eq!(runtime.run_to_end().unwrap(), Progress::Stuck); // nothing is left to do
+    /// assert_eq!(nap.join().unwrap(), Ok(()));
+    /// ```
     pub fn run_to_end(&self) -> Result<Progress, RunError> {
         self.drive(u64::MAX, NEVER, true)
     }
@@ -289,22 +367,62 @@ impl Runtime {
     }
 
     /// The present time of this runtime: what its tasklets see as [`now`](crate::now).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{Runtime, sleep};
+    /// let runtime = Runtime::builder().virtual_clock(true).build();
+    /// let start = runtime.now();
+    /// runtime.spawn(|| sleep(Duration::from_secs(3))).unwrap();
+    /// runtime.run_to_end().unwrap();
+    /// assert_eq!(runtime.now() - start, Duration::from_secs(3));
+    /// ```
     pub fn now(&self) -> Instant {
         let clock = &self.scheduler.home.clock;
         clock.instant(clock.now())
     }
 
     /// The time from now until the next timer; `None` if there is none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{Runtime, sleep};
+    /// let runtime = Runtime::builder().virtual_clock(true).build();
+    /// assert_eq!(runtime.next_timer(), None);
+    /// runtime.spawn(|| sleep(Duration::from_secs(3))).unwrap();
+    /// runtime.run_ready().unwrap();
+    /// // For so long the caller's own loop may wait for other things.
+    /// assert_eq!(runtime.next_timer(), Some(Duration::from_secs(3)));
+    /// ```
     pub fn next_timer(&self) -> Option<Duration> {
         self.scheduler.next_timer()
     }
 
-    /// How many tasklets are in which state.
+    /// How many tasklets are in which state. Takes as long as a [`snapshot`](Self::snapshot).
+    ///
+    /// ```
+    /// use tasklets::{Runtime, pause};
+    /// let runtime = Runtime::builder().build();
+    /// runtime.spawn(pause).unwrap();
+    /// assert_eq!(runtime.counts().runnable, 1);
+    /// runtime.run_ready().unwrap();
+    /// assert_eq!((runtime.counts().runnable, runtime.counts().paused), (0, 1));
+    /// ```
     pub fn counts(&self) -> Counts {
         Snapshot::of(&self.scheduler).counts
     }
 
     /// A picture of the runtime: [`snapshot`](crate::snapshot) from outside.
+    ///
+    /// ```
+    /// use tasklets::{Builder, Never, Runtime, channel};
+    /// let runtime = Runtime::builder().build();
+    /// let (_tx, rx) = channel::<Never>();
+    /// runtime.spawn_with(Builder::new().name("reader"), move || rx.recv()).unwrap();
+    /// runtime.run_ready().unwrap();
+    /// let picture = runtime.snapshot().to_string();
+    /// assert!(picture.contains("`reader` (out.1)") && picture.contains("waits to receive"));
+    /// ```
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::of(&self.scheduler)
     }

@@ -7,7 +7,31 @@ use std::cell::{Cell, RefCell};
 /// Answers every question a run leaves open.
 ///
 /// With a chooser of your own even the next tasklet to run is a question, so that the chooser
-/// decides the whole schedule: `Builder::chooser`. Any `FnMut(usize) -> usize` is one.
+/// decides the whole schedule: `RuntimeBuilder::chooser`. Any `FnMut(usize) -> usize` is one.
+///
+/// ```
+/// use tasklets::{Chooser, Runtime, channel, select, spawn, yield_now};
+/// /// Follows a list, then takes the first way: what a recorded or a searched schedule is.
+/// struct Script(std::vec::IntoIter<usize>);
+/// impl Chooser for Script {
+///     fn choose(&mut self, _ways: usize) -> usize {
+///         self.0.next().unwrap_or(0)
+///     }
+/// }
+/// let result = |schedule: Vec<usize>| {
+///     let runtime = Runtime::builder().chooser(Script(schedule.into_iter())).build();
+///     let race = || {
+///         let (tx, rx) = channel();
+///         for racer in ["hare", "tortoise"] {
+///             let tx = tx.clone();
+///             spawn(move || tx.send(racer));
+///         }
+///         rx.recv().unwrap()
+///     };
+///     runtime.run(race).unwrap()
+/// };
+/// assert_eq!((result(vec![0]), result(vec![1])), ("hare", "tortoise"));
+/// ```
 pub trait Chooser {
     /// Picks one of `ways` (at least 2) possibilities, from 0.
     ///

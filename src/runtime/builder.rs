@@ -58,31 +58,90 @@ impl RuntimeBuilder {
 
     /// Sets the stack of tasklets that do not ask for another, in bytes (default 256 KiB; only
     /// pages that are touched take memory). At least 16 KiB, at most 1 GiB, else nothing can be
-    /// spawned.
+    /// spawned that does not name a size itself.
+    ///
+    /// ```
+    /// use tasklets::{Builder, Runtime};
+    /// let runtime = Runtime::builder().stack_size(64 * 1024).build(); // many small ones
+    /// assert_eq!(runtime.spawn(|| 1).unwrap().state(), tasklets::State::Ready);
+    /// let tiny = Runtime::builder().stack_size(1_000).build();
+    /// assert!(tiny.spawn(|| 1).is_err()); // too small to run anything
+    /// assert!(tiny.spawn_with(Builder::new().stack_size(64 * 1024), || 1).is_ok());
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> RuntimeBuilder {
         self.sizes.stack_bytes = bytes;
         self
     }
 
-    /// Sets the stack of the root tasklet, in bytes (default 8 MiB).
+    /// Sets the stack of the root tasklet, in bytes (default 8 MiB). At least 16 KiB, at most 1 GiB,
+    /// else [`Runtime::run`] fails.
+    ///
+    /// ```
+    /// use tasklets::{RunError, Runtime};
+    /// fn depth(left: u32) -> u32 { if left == 0 { 0 } else { 1 + depth(left - 1) } }
+    /// let deep = Runtime::builder().root_stack_size(64 << 20).build(); // for deep recursion
+    /// assert_eq!(deep.run(|| depth(100_000)).unwrap(), 100_000);
+    /// let none = Runtime::builder().root_stack_size(0).build();
+    /// assert!(matches!(none.run(|| 1), Err(RunError::Spawn(_))));
+    /// ```
     pub fn root_stack_size(mut self, bytes: usize) -> RuntimeBuilder {
         self.root_bytes = bytes;
         self
     }
 
     /// Sets how many tasklets may be alive at a time (default: as many as the OS allows).
+    ///
+    /// ```
+    /// use tasklets::{Builder, Runtime, yield_now};
+    /// let runtime = Runtime::builder().max_tasklets(2).build(); // the root counts
+    /// runtime.run(|| {
+    ///     let one = Builder::new().spawn(yield_now).unwrap();
+    ///     let error = Builder::new().spawn(yield_now).unwrap_err();
+    ///     assert!(error.to_string().contains("2 tasklets are alive"));
+    ///     one.join().unwrap();
+    ///     assert!(Builder::new().spawn(yield_now).is_ok());
+    /// }).unwrap();
+    /// ```
     pub fn max_tasklets(mut self, count: usize) -> RuntimeBuilder {
         self.sizes.tasklets = count;
         self
     }
 
     /// Sets how many OS threads run [`blocking`](crate::blocking()) calls (default 16, at least 1).
+    ///
+    /// None is made before the first call; further calls wait for a thread.
+    ///
+    /// ```
+    /// use tasklets::{Runtime, blocking, spawn};
+    /// let runtime = Runtime::builder().blocking_threads(1).build(); // one after the other
+    /// let same = runtime.run(|| {
+    ///     let thread = || blocking(|| std::thread::current().id()).unwrap();
+    ///     let other = spawn(thread);
+    ///     thread() == other.join().unwrap()
+    /// });
+    /// assert!(same.unwrap());
+    /// ```
     pub fn blocking_threads(mut self, count: usize) -> RuntimeBuilder {
         self.sizes.blocking_threads = count;
         self
     }
 
-    /// Sets how many operations a tasklet may do before it gives way (default 128).
+    /// Sets how many operations a tasklet may do before it gives way (default 128, at least 1).
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    /// use tasklets::{Runtime, channel, spawn};
+    /// let runtime = Runtime::builder().budget(1).build(); // every operation may give way
+    /// let turns = runtime.run(|| {
+    ///     let turns = Rc::new(Cell::new(0));
+    ///     let count = turns.clone();
+    ///     spawn(move || loop { count.set(count.get() + 1); tasklets::yield_now() });
+    ///     let (_tx, rx) = channel::<u8>();
+    ///     (0..100).for_each(|_| assert_eq!(rx.try_recv(), Ok(None))); // asks again and again
+    ///     turns.get()
+    /// });
+    /// assert!(turns.unwrap() > 10); // and lets others run all the same
+    /// ```
     pub fn budget(mut self, operations: u32) -> RuntimeBuilder {
         self.budget = operations.max(1);
         self
@@ -90,6 +149,23 @@ impl RuntimeBuilder {
 
     /// Sets the seed of all choices (default 0): one seed, one run, as long as nothing outside
     /// differs.
+    ///
+    /// ```
+    /// use tasklets::{Runtime, channel, run, select, spawn};
+    /// let order = |seed: u64| {
+    ///     let runtime = Runtime::builder().seed(seed).build();
+    ///     let draw = || {
+    ///         let ((left, a), (right, b)) = (channel(), channel());
+    ///         spawn(move || left.send_all(0..50));
+    ///         spawn(move || right.send_all(0..50));
+    ///         let mut one = || select! { recv(a) -> it => it.ok(), recv(b) -> it => it.ok() };
+    ///         (0..20).map(|_| one()).collect::<Vec<_>>()
+    ///     };
+    ///     runtime.run(draw).unwrap()
+    /// };
+    /// assert_eq!(order(7), order(7)); // a failing test that names its seed can be run again
+    /// assert_ne!(order(7), order(8));
+    /// ```
     pub fn seed(mut self, seed: u64) -> RuntimeBuilder {
         self.choices = Choices::Seeded(Cell::new(seed));
         self
@@ -121,6 +197,22 @@ impl RuntimeBuilder {
     }
 
     /// Lets time pass only when nothing else can happen, and then at once.
+    ///
+    /// All operations with a time go by it; [`monitor`](Self::monitor) and code that is no operation
+    /// do not.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use tasklets::{Halt, Never, Runtime, channel};
+    /// let (hour, start) = (Duration::from_secs(3_600), Instant::now());
+    /// let runtime = Runtime::builder().virtual_clock(true).build();
+    /// let waited = runtime.run(|| {
+    ///     let (_tx, rx) = channel::<Never>();
+    ///     rx.recv_timeout(hour)
+    /// });
+    /// assert_eq!(waited.unwrap(), Err(Halt::TimedOut));
+    /// assert!(start.elapsed() < hour);
+    /// ```
     pub fn virtual_clock(mut self, on: bool) -> RuntimeBuilder {
         self.virtual_clock = on;
         self
@@ -180,12 +272,26 @@ impl RuntimeBuilder {
     ///
     /// Slow. For Miri and race detectors, which cannot follow a switch of stacks; thread-locals
     /// then differ between tasklets. Also the environment variable `TASKLETS_STACKS=threads`.
+    ///
+    /// ```
+    /// use tasklets::{Runtime, spawn};
+    /// let runtime = Runtime::builder().threads_as_stacks(true).build();
+    /// let thread = || std::thread::current().id();
+    /// let others = runtime.run(|| thread() != spawn(thread).join().unwrap());
+    /// assert!(others.unwrap());
+    /// ```
     pub fn threads_as_stacks(mut self, on: bool) -> RuntimeBuilder {
         self.threads = on;
         self
     }
 
     /// Makes the runtime. Nothing runs yet.
+    ///
+    /// ```
+    /// use tasklets::Runtime;
+    /// let runtime = Runtime::builder().build(); // one runtime, many runs
+    /// assert_eq!((1..=3).map(|it| runtime.run(|| it).unwrap()).sum::<i32>(), 6);
+    /// ```
     pub fn build(self) -> Runtime {
         let home = Rc::new(Home {
             ready: Ready::default(),

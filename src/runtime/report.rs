@@ -1,4 +1,4 @@
-//! What comes of a run that gives no value.
+//! What comes of a drive: how far it came, or why a run gave no value.
 //!
 //! Always: a report owns what it tells; it outlives the run.
 
@@ -12,7 +12,42 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
+/// How far a [`Runtime`](crate::Runtime) came.
+///
+/// ```
+/// use tasklets::{Never, Progress, Runtime, channel, sleep};
+/// let runtime = Runtime::builder().build();
+/// assert_eq!(runtime.run_ready().unwrap(), Progress::Stuck); // nothing to do at all
+/// let (_tx, rx) = channel::<Never>();
+/// runtime.spawn(|| sleep(std::time::Duration::from_secs(5))).unwrap();
+/// runtime.spawn(move || rx.recv()).unwrap();
+/// assert_eq!(runtime.step().unwrap(), Progress::More); // one sleeps, the other can begin
+/// assert_eq!(runtime.step().unwrap(), Progress::Idle); // a timer is set
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// What it was allowed is used up; more can run.
+    More,
+    /// Nothing is ready; a timer or something outside may change that.
+    Idle,
+    /// Nothing is ready, and only whoever drives the runtime can change that.
+    Stuck,
+}
+
 /// Why a run gave no value.
+///
+/// ```
+/// use tasklets::{RunError, Runtime, spawn, yield_now};
+/// let runtime = Runtime::builder().build();
+/// let nested = runtime.run(|| Runtime::builder().build().run(|| 1).is_err());
+/// assert!(nested.unwrap());
+/// let ended = runtime.run(|| {
+///     drop(spawn(|| std::panic::resume_unwind(Box::new("oh no"))));
+///     yield_now();
+/// });
+/// let Err(RunError::Panicked(report)) = ended else { panic!("nobody joined it") };
+/// assert_eq!((&*report.tasklet, report.is_root, report.message()), ("root.0", false, "oh no"));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {
@@ -77,6 +112,15 @@ impl PanicReport {
     }
 
     /// The message of a panic made with a string.
+    ///
+    /// ```
+    /// use tasklets::{RunError, Runtime};
+    /// let ended = Runtime::builder().build().run(|| -> u8 {
+    ///     std::panic::resume_unwind(Box::new("no luck"))
+    /// });
+    /// let Err(RunError::Panicked(report)) = ended else { panic!("it gave a value") };
+    /// assert_eq!(report.message(), "no luck");
+    /// ```
     pub fn message(&self) -> &str {
         panic_message(&*self.payload)
     }

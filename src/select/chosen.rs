@@ -97,8 +97,8 @@ impl<'a> Chosen<'_, 'a> {
     /// torn it away.
     ///
     /// # Panics
-    /// If `sender` is not of the channel that was chosen, or the arm was for receiving; if it has to
-    /// wait under a [`switch_trap`](crate::switch_trap) or inside a raw generator.
+    /// If `sender` is not of the channel that was chosen, or the arm was for receiving; if it has
+    /// to wait under a [`switch_trap`](crate::switch_trap) or inside a raw generator.
     ///
     /// ```
     /// use tasklets::{Halt, Select, channel, run};
