@@ -109,6 +109,20 @@ impl<T> From<SendError<T>> for io::Error {
 }
 
 /// Why a join gave no value.
+///
+/// ```
+/// use tasklets::{JoinError, Never, channel, run, spawn};
+/// run(|| {
+///     let never_began = spawn(|| 1);
+///     never_began.cancel();
+///     assert!(matches!(never_began.join(), Err(JoinError::Cancelled)));
+///     let (_tx, rx) = channel::<Never>();
+///     let stopped = spawn(move || rx.recv()); // that one returns, with an error of its own
+///     tasklets::yield_now();
+///     stopped.cancel();
+///     assert!(stopped.join().unwrap().is_err());
+/// });
+/// ```
 pub enum JoinError {
     /// The tasklet panicked; this is what it panicked with.
     Panicked(Box<dyn Any + Send + 'static>),
@@ -121,6 +135,17 @@ pub enum JoinError {
 
 impl JoinError {
     /// The message of a panic made with a string, as std's panic hook prints it.
+    ///
+    /// ```
+    /// use tasklets::{run, spawn};
+    /// run(|| {
+    ///     let unlucky = spawn(|| -> u8 { std::panic::resume_unwind(Box::new("no luck")) });
+    ///     assert_eq!(unlucky.join().unwrap_err().message(), Some("no luck"));
+    ///     let cancelled = spawn(|| 1);
+    ///     cancelled.cancel();
+    ///     assert_eq!(cancelled.join().unwrap_err().message(), None);
+    /// });
+    /// ```
     pub fn message(&self) -> Option<&str> {
         match self {
             JoinError::Panicked(payload) => Some(panic_message(&**payload)),
@@ -129,6 +154,17 @@ impl JoinError {
     }
 
     /// Panics with the payload of a panicked tasklet; otherwise panics with this error's text.
+    ///
+    /// ```
+    /// use tasklets::{run, spawn};
+    /// let caught = std::panic::catch_unwind(|| {
+    ///     run(|| {
+    ///         let child = spawn(|| -> u8 { std::panic::resume_unwind(Box::new(7)) });
+    ///         child.join().unwrap_or_else(|error| error.resume()) // its panic is ours
+    ///     })
+    /// });
+    /// assert_eq!(caught.unwrap_err().downcast_ref(), Some(&7));
+    /// ```
     pub fn resume(self) -> ! {
         match self {
             JoinError::Panicked(payload) => std::panic::resume_unwind(payload),

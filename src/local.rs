@@ -32,6 +32,18 @@ macro_rules! tasklet_local {
 }
 
 /// Made by [`tasklet_local!`].
+///
+/// ```
+/// use tasklets::{run, spawn, tasklet_local};
+/// tasklet_local! { static LOG: std::cell::RefCell<Vec<u8>> = Default::default() }
+/// /// Writes to the log of whoever calls it, without being told whose that is.
+/// fn note(it: u8) { LOG.with(|log| log.borrow_mut().push(it)) }
+/// run(|| {
+///     note(1);
+///     let other = spawn(|| { note(2); LOG.with(|log| log.take()) });
+///     assert_eq!((other.join().unwrap(), LOG.with(|log| log.take())), (vec![2], vec![1]));
+/// });
+/// ```
 pub struct LocalKey<T: 'static> {
     init: fn() -> T,
     /// Gives the key an address of its own.
@@ -46,13 +58,31 @@ impl<T: 'static> LocalKey<T> {
 
     /// Shows the running tasklet's value to `f`, making it first if need be.
     ///
+    /// `f` may wait, and use this or other keys.
+    ///
     /// # Panics
     /// Outside of a run; see [`try_with`](Self::try_with).
+    ///
+    /// ```
+    /// use tasklets::{run, tasklet_local};
+    /// tasklet_local! { static REQUEST: std::cell::Cell<Option<u32>> = None.into() }
+    /// run(|| {
+    ///     REQUEST.with(|it| it.set(Some(17)));
+    ///     assert_eq!(REQUEST.with(|it| it.get()), Some(17)); // anywhere below, in this tasklet
+    /// });
+    /// ```
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         self.try_with(f).expect("a tasklet-local value exists only in a run")
     }
 
     /// [`with`](Self::with); `None` outside of a run.
+    ///
+    /// ```
+    /// use tasklets::{run, tasklet_local};
+    /// tasklet_local! { static NAME: String = "made in a run".to_owned() }
+    /// let name = || NAME.try_with(String::clone); // for code that is used outside of runs, too
+    /// assert_eq!((name(), run(name)), (None, Some("made in a run".to_owned())));
+    /// ```
     pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Option<R> {
         let task = running::current()?;
         let key = std::ptr::from_ref(self).addr();

@@ -4,16 +4,19 @@
 //! that cannot be ended takes the process with it, by name, because its borrows would dangle.
 //! Scope: `Open -> Closing -> Closed`.
 
-use crate::channel::{Never, Receiver, Sender, channel};
+mod children;
+
+use self::children::{Children, Failed};
+use crate::channel::{Never, Receiver, channel};
 use crate::error::JoinError;
 use crate::kernel::running;
 use crate::kernel::scheduler::{Scheduler, has_panic};
 use crate::kernel::stack::{Loan, lend};
-use crate::kernel::task::{Doing, Failure, Task, flag};
+use crate::kernel::task::{Doing, flag};
 use crate::kernel::wait::Wait;
 use crate::tasklet::{Builder, SpawnError, Tasklet, TaskletRef, Value, fulfil};
 use crate::time::{self, Region, Timed};
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
@@ -115,121 +118,19 @@ pub fn scope_within<'env, R>(
     time::within(delay, || scope(f))
 }
 
-/// The two ends of the channel that tells of the shutdown.
-type Stop = (Option<Sender<Never>>, Receiver<Never>);
-
-/// The children of a scope, and who waits for them.
-struct Children {
-    parent: Rc<Task>,
-    at: &'static Location<'static>,
-    tasks: RefCell<Vec<Rc<Task>>>,
-    /// In the order in which they ended.
-    failed: RefCell<Vec<Failed>>,
-    cancelled: Cell<bool>,
-    /// The deadlines that were in force when the scope was opened.
-    region: Option<Rc<Region>>,
-    /// Dropping the sender tells who listens that the scope shuts down.
-    stop: RefCell<Option<Stop>>,
-}
-
-impl Children {
-    fn new(parent: Rc<Task>, at: &'static Location<'static>) -> Children {
-        Children {
-            region: Region::of(&parent),
-            parent,
-            at,
-            tasks: RefCell::default(),
-            failed: RefCell::default(),
-            cancelled: Cell::new(false),
-            stop: RefCell::new(None),
-        }
-    }
-
-    fn add(&self, task: Rc<Task>) {
-        let mut tasks = self.tasks.borrow_mut();
-        if tasks.len() == tasks.capacity() {
-            // Those that are over are kept only for a panic that nobody has taken.
-            tasks.retain(|it| !it.has(flag::FINISHED) || has_panic(it));
-        }
-        tasks.push(task);
-    }
-
-    fn living(&self) -> Vec<Rc<Task>> {
-        self.tasks.borrow().iter().filter(|it| !it.has(flag::FINISHED)).cloned().collect()
-    }
-
-    fn cancel(&self) {
-        self.cancelled.set(true);
-        self.living().into_iter().for_each(|task| TaskletRef { task }.cancel());
-    }
-
-    /// Waits until every child has ended, whatever happens to the parent meanwhile.
-    fn await_all(&self) {
-        loop {
-            let living = self.living();
-            let Some(child) = living.first() else { break };
-            if self.parent.has(flag::CANCELLED) && self.parent.interruption().is_some() {
-                self.cancel();
-                if child.has(flag::FINISHED) {
-                    continue;
-                }
-            }
-            let wait = Wait::open(self.parent.clone());
-            child.add_joiner(wait, 0);
-            running::park(&self.parent, Doing::ScopeEnd(living.len() as u32), self.at);
-        }
-        for task in self.tasks.borrow().iter().filter(|it| it.has(flag::ABANDONED)) {
-            // `lend` is about to abort: say why.
-            eprintln!("tasklets: {task:?} borrows from the scope at {} and would not end", self.at);
-        }
-    }
-
-    /// Notes a child whose panic nobody has taken yet.
-    fn note_panic(&self, task: Rc<Task>) {
-        let mut failed = self.failed.borrow_mut();
-        if failed.len() == failed.capacity() {
-            failed.retain(|it| !matches!(it, Failed::Panicked(task) if !has_panic(task)));
-        }
-        failed.push(Failed::Panicked(task));
-    }
-
-    fn take_failures(&self) -> Vec<ScopeFailure> {
-        // A child that got no stack has not run what notes its failure.
-        for task in self.tasks.borrow().iter().filter(|it| has_panic(it)) {
-            let known = |it: &Failed| matches!(it, Failed::Panicked(it) if Rc::ptr_eq(it, task));
-            let noted = self.failed.borrow().iter().any(known);
-            if !noted {
-                self.failed.borrow_mut().push(Failed::Panicked(task.clone()));
-            }
-        }
-        let failed = self.failed.take().into_iter();
-        failed
-            .filter_map(|it| match it {
-                Failed::Returned(failure) => Some(failure),
-                Failed::Panicked(task) if !has_panic(&task) => None,
-                Failed::Panicked(task) => match task.extra().failure.replace(REPORTED) {
-                    Some(Failure::Panicked(payload)) => {
-                        let cause = Cause::Panicked(payload);
-                        Some(ScopeFailure { tasklet: TaskletRef { task }, cause })
-                    }
-                    _ => None,
-                },
-            })
-            .collect()
-    }
-}
-
-/// For who has kept the handle of a child that panicked.
-const REPORTED: Option<Failure> = Some(Failure::Reported);
-
-/// A child that failed, until the scope ends.
-enum Failed {
-    /// A join may still take the panic.
-    Panicked(Rc<Task>),
-    Returned(ScopeFailure),
-}
-
 /// A place to spawn tasklets that end before the scope does.
+///
+/// ```
+/// use tasklets::{Scope, run, scope};
+/// /// A scope can be handed on, to who spawns in it.
+/// fn sum_halves<'scope>(s: Scope<'scope, '_>, all: &'scope [u64]) -> u64 {
+///     let (left, right) = all.split_at(all.len() / 2);
+///     let other = s.spawn(move || left.iter().sum::<u64>());
+///     right.iter().sum::<u64>() + other.join().unwrap()
+/// }
+/// let numbers = [1, 2, 3, 4];
+/// assert_eq!(run(|| scope(|s| sum_halves(s, &numbers))), 10);
+/// ```
 #[derive(Clone, Copy)]
 pub struct Scope<'scope, 'env: 'scope> {
     loan: &'scope Loan<'scope, 'env, Rc<Children>>,
@@ -238,10 +139,23 @@ pub struct Scope<'scope, 'env: 'scope> {
 impl<'scope> Scope<'scope, '_> {
     /// Spawns a tasklet that may borrow what outlives the scope.
     ///
-    /// If it panics its siblings are cancelled.
+    /// The caller runs on. If the tasklet panics its siblings are cancelled.
     ///
     /// # Panics
     /// When no more tasklets can be made; [`spawn_with`](Self::spawn_with) returns an error.
+    ///
+    /// ```
+    /// use tasklets::{run, scope};
+    /// let text = String::from("to be or not to be");
+    /// let (vowels, spaces) = run(|| {
+    ///     scope(|s| {
+    ///         let vowels = s.spawn(|| text.matches(['e', 'o']).count()); // both borrow it
+    ///         let spaces = s.spawn(|| text.matches(' ').count());
+    ///         (vowels.join().unwrap(), spaces.join().unwrap())
+    ///     })
+    /// });
+    /// assert_eq!((vowels, spaces), (6, 5));
+    /// ```
     #[track_caller]
     pub fn spawn<T: 'scope>(self, f: impl FnOnce() -> T + 'scope) -> ScopedTasklet<'scope, T> {
         match self.spawn_with(Builder::new(), f) {
@@ -254,6 +168,18 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Errors
     /// As [`Builder::spawn`].
+    ///
+    /// ```
+    /// use tasklets::{Builder, run, scope};
+    /// run(|| {
+    ///     scope(|s| {
+    ///         let parser = s.spawn_with(Builder::new().name("parser"), || "12".parse::<i32>());
+    ///         assert_eq!(parser.unwrap().join().unwrap(), Ok(12));
+    ///         let huge = Builder::new().stack_size(usize::MAX);
+    ///         assert!(s.spawn_with(huge, || ()).is_err());
+    ///     });
+    /// });
+    /// ```
     #[track_caller]
     pub fn spawn_with<T: 'scope>(
         self,
@@ -328,11 +254,43 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// Tasklets of the scope that have not ended.
+    ///
+    /// ```
+    /// use tasklets::{run, scope, yield_now};
+    /// run(|| {
+    ///     scope(|s| {
+    ///         let crawl = |depth: u32| move || (0..depth).for_each(|_| yield_now());
+    ///         (1..=3).for_each(|depth| drop(s.spawn(crawl(depth))));
+    ///         let busy: Vec<_> = (0..4).map(|_| (s.running(), yield_now()).0).collect();
+    ///         assert_eq!(busy, [3, 3, 2, 1]); // fewer and fewer
+    ///     });
+    /// });
+    /// ```
     pub fn running(self) -> usize {
         self.loan.state.living().len()
     }
 
     /// A receiver that is closed when [`shutdown`](Self::shutdown) begins.
+    ///
+    /// Made to be an arm of what a tasklet waits for: unlike one that has been cancelled, it can
+    /// still send and receive while it ends its work.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{channel, run, scope, select, yield_now};
+    /// let saved = run(|| {
+    ///     scope(|s| {
+    ///         let ((_tx, jobs), stop) = (channel::<u8>(), s.stopping());
+    ///         let worker = s.spawn(move || {
+    ///             select! { recv(jobs) -> _ => "a job", recv(stop) -> _ => "saved everything" }
+    ///         });
+    ///         yield_now();
+    ///         assert!(s.shutdown(Duration::from_secs(5)).is_empty()); // nobody was slow
+    ///         worker.join().unwrap()
+    ///     })
+    /// });
+    /// assert_eq!(saved, "saved everything");
+    /// ```
     pub fn stopping(self) -> Receiver<Never> {
         let mut stop = self.loan.state.stop.borrow_mut();
         stop.get_or_insert_with(|| {
@@ -345,10 +303,12 @@ impl<'scope> Scope<'scope, '_> {
 
     /// Asks the tasklets to end, waits for at most `grace`, cancels the slow and waits for them.
     ///
-    /// They are asked through [`stopping`](Self::stopping). Returns the slow.
+    /// They are asked through [`stopping`](Self::stopping). Returns the slow. If the caller is
+    /// stopped, the grace is over; it waits for those that were cancelled all the same.
     ///
     /// # Panics
-    /// If called by another tasklet than the one that opened the scope.
+    /// If called by another tasklet than the one that opened the scope, and if it has to wait under
+    /// a [`switch_trap`](crate::switch_trap) or inside a raw generator.
     ///
     /// ```
     /// use std::time::Duration;
@@ -408,6 +368,20 @@ impl<T> ScopedTasklet<'_, T> {
     ///
     /// # Errors
     /// As [`Tasklet::join`]; a panic that is taken here is not raised by the scope.
+    ///
+    /// # Panics
+    /// As [`Tasklet::join`].
+    ///
+    /// ```
+    /// use tasklets::{run, scope};
+    /// run(|| {
+    ///     scope(|s| {
+    ///         let risky = s.spawn(|| -> u8 { std::panic::resume_unwind(Box::new("no luck")) });
+    ///         let error = risky.join().unwrap_err(); // taken: the scope goes on
+    ///         assert_eq!(error.message(), Some("no luck"));
+    ///     });
+    /// });
+    /// ```
     #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
         self.inner.join()
@@ -417,6 +391,21 @@ impl<T> ScopedTasklet<'_, T> {
     ///
     /// It may be replaced and kept for longer than the scope; the scope waits for the tasklet all
     /// the same. A panic that the scope has reported is told to such a handle in other words.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{after, run, scope, select};
+    /// let answer = run(|| {
+    ///     scope(|s| {
+    ///         let mut child = s.spawn(|| 42);
+    ///         select! {
+    ///             op(child.joining()) -> result => result.unwrap(),
+    ///             op(after(Duration::from_secs(5))) -> _ => 0,
+    ///         }
+    ///     })
+    /// });
+    /// assert_eq!(answer, 42);
+    /// ```
     pub fn joining(&mut self) -> &mut Tasklet<T> {
         &mut self.inner
     }
@@ -437,6 +426,15 @@ impl<T> fmt::Debug for ScopedTasklet<'_, T> {
 }
 
 /// Everything that failed in a scope.
+///
+/// ```
+/// use tasklets::{Cause, run, try_scope};
+/// let error = run(|| {
+///     try_scope(|s| drop(s.spawn_try(|| Err::<(), _>("out of paper")))).unwrap_err()
+/// });
+/// assert!(matches!(error.failures[0].cause, Cause::Failed(_)));
+/// assert!(error.to_string().ends_with("root.0 failed: out of paper"));
+/// ```
 #[derive(Debug)]
 pub struct ScopeError {
     /// At least one; in the order in which they were noticed.

@@ -3,17 +3,17 @@
 //! Always: a tasklet's result is given out once; a panic nobody joins ends the run.
 //! Tasklet: `Ready -> Running -> Waiting -> Ready -> ... -> Finished`, aside `Ready <-> Paused`.
 
+mod builder;
 mod reference;
 
+pub use builder::{Builder, SpawnError};
 pub use reference::{State, TaskletRef};
 
 use crate::error::{Halt, JoinError};
 use crate::kernel::body::Body;
 use crate::kernel::operation::Arm;
 use crate::kernel::running::{self, Unwound};
-use crate::kernel::scheduler::{Plan, Scheduler, has_panic};
-use crate::kernel::stack::page_bytes;
-use crate::kernel::stacks;
+use crate::kernel::scheduler::{Scheduler, has_panic};
 use crate::kernel::task::{Doing, Failure, Task, flag};
 use crate::kernel::wait::Wait;
 use crate::operation::Operation;
@@ -90,6 +90,9 @@ pub fn current() -> Option<TaskletRef> {
 /// [`Halt::Cancelled`], [`Halt::TimedOut`], [`Halt::Injected`] when it is stopped meanwhile;
 /// [`Halt::CannotWait`] where waiting is not possible.
 ///
+/// # Panics
+/// Under a [`switch_trap`](crate::switch_trap) and inside a raw generator.
+///
 /// ```
 /// use tasklets::{pause, run, spawn, yield_now};
 /// run(|| {
@@ -109,133 +112,24 @@ pub fn pause() -> Result<(), Halt> {
 
 /// Takes the error that was injected into the running tasklet, after [`Halt::Injected`].
 ///
-/// See [`TaskletRef::inject`].
-pub fn take_injected() -> Option<Box<dyn Error>> {
-    running::current()?.extra_if_any()?.injected.take()
-}
-
-/// Makes tasklets that differ from the default.
+/// `None` when there is none, and outside of a run. See [`TaskletRef::inject`].
 ///
 /// ```
-/// use tasklets::{Builder, run};
+/// use tasklets::{Halt, pause, run, spawn, take_injected, yield_now};
 /// run(|| {
-///     let small = Builder::new().name("small").stack_size(16 * 1024).spawn(|| 1).unwrap();
-///     assert_eq!(small.name(), Some("small"));
-///     assert_eq!(small.join().unwrap(), 1);
+///     let worker = spawn(|| {
+///         assert_eq!(pause(), Err(Halt::Injected));
+///         let error = take_injected().expect("it is here once");
+///         assert!(take_injected().is_none());
+///         error.to_string()
+///     });
+///     yield_now();
+///     worker.inject(std::io::Error::other("disk full"));
+///     assert_eq!(worker.join().unwrap(), "disk full");
 /// });
 /// ```
-#[derive(Clone, Debug, Default)]
-#[must_use = "a builder makes nothing until `spawn` is called"]
-pub struct Builder {
-    name: Option<Rc<str>>,
-    stack_bytes: Option<usize>,
-    daemon: bool,
-    root: bool,
-}
-
-impl Builder {
-    /// Starts from the defaults.
-    pub fn new() -> Builder {
-        Builder::default()
-    }
-
-    /// Names the tasklet in reports.
-    pub fn name(mut self, name: impl Into<Rc<str>>) -> Builder {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Sets the size of its stack in bytes, rounded up to whole pages (default: the runtime's).
-    pub fn stack_size(mut self, bytes: usize) -> Builder {
-        self.stack_bytes = Some(bytes);
-        self
-    }
-
-    /// A daemon is not listed as left behind when the run ends.
-    pub fn daemon(mut self, daemon: bool) -> Builder {
-        self.daemon = daemon;
-        self
-    }
-
-    /// Makes the tasklet and queues it: see [`spawn`].
-    ///
-    /// # Errors
-    /// [`SpawnError`] outside of a run, for a stack size that is not between 16 KiB and 1 GiB, and
-    /// when as many tasklets are alive as the runtime or the OS allows.
-    #[track_caller]
-    pub fn spawn<T: 'static>(
-        self,
-        f: impl FnOnce() -> T + 'static,
-    ) -> Result<Tasklet<T>, SpawnError> {
-        let scheduler = Scheduler::active()
-            .ok_or_else(|| SpawnError { why: "a tasklet can only be spawned in a run".into() })?;
-        self.make(&scheduler, f, Location::caller())
-    }
-
-    /// A tasklet of `scheduler` that runs `f`.
-    pub(crate) fn make<T: 'static>(
-        self,
-        scheduler: &Scheduler,
-        f: impl FnOnce() -> T + 'static,
-        spawned_at: &'static Location<'static>,
-    ) -> Result<Tasklet<T>, SpawnError> {
-        let work = Rc::new(Work { f: Cell::new(Some(f)), value: Cell::new(None) });
-        let task = self.queue(scheduler, work.clone(), spawned_at)?;
-        Ok(Tasklet::new(task, Value::Within(work)))
-    }
-
-    /// The root tasklet of a run.
-    pub(crate) fn root(mut self) -> Builder {
-        self.root = true;
-        self
-    }
-
-    pub(crate) fn queue(
-        &self,
-        scheduler: &Scheduler,
-        body: Rc<dyn Body>,
-        spawned_at: &'static Location<'static>,
-    ) -> Result<Rc<Task>, SpawnError> {
-        let stack_bytes = self.stack_bytes.unwrap_or(scheduler.stack_bytes);
-        if !(stacks::SMALLEST..=stacks::LARGEST).contains(&stack_bytes) {
-            return Err(SpawnError::of_size(stack_bytes));
-        }
-        // Stacks of the same number of pages are the same to who uses them again.
-        let within_page = page_bytes() - 1; // a page is a power of two
-        let stack_bytes = (stack_bytes + within_page) & !within_page;
-        let Builder { name, daemon, root, .. } = self;
-        let name = name.as_ref();
-        let plan = Plan { name, spawned_at, stack_bytes, daemon: *daemon, root: *root };
-        scheduler.spawn(plan, body).map_err(|why| SpawnError { why })
-    }
-}
-
-/// Why a tasklet could not be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpawnError {
-    why: String,
-}
-
-impl SpawnError {
-    #[cold]
-    fn of_size(bytes: usize) -> SpawnError {
-        let (least, most) = (stacks::SMALLEST, stacks::LARGEST);
-        SpawnError { why: format!("a stack of {bytes} bytes: not between {least} and {most}") }
-    }
-}
-
-impl fmt::Display for SpawnError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the tasklet was not spawned: {}", self.why)
-    }
-}
-
-impl Error for SpawnError {}
-
-impl From<SpawnError> for std::io::Error {
-    fn from(error: SpawnError) -> std::io::Error {
-        std::io::Error::new(std::io::ErrorKind::OutOfMemory, error)
-    }
+pub fn take_injected() -> Option<Box<dyn Error>> {
+    running::current()?.extra_if_any()?.injected.take()
 }
 
 /// What a tasklet runs, and then what came of it.
@@ -420,6 +314,17 @@ impl<T> Tasklet<T> {
     }
 
     /// A handle to the same tasklet that does not own the result.
+    ///
+    /// ```
+    /// use tasklets::{Halt, pause, run, spawn, yield_now};
+    /// run(|| {
+    ///     let worker = spawn(pause);
+    ///     let stop = worker.handle(); // whoever stops it need not own its result
+    ///     spawn(move || stop.cancel());
+    ///     yield_now();
+    ///     assert_eq!(worker.join().unwrap(), Err(Halt::Cancelled));
+    /// });
+    /// ```
     pub fn handle(&self) -> TaskletRef {
         self.me.clone()
     }

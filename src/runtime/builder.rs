@@ -73,8 +73,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets the stack of the root tasklet, in bytes (default 8 MiB). At least 16 KiB, at most 1 GiB,
-    /// else [`Runtime::run`] fails.
+    /// Sets the stack of the root tasklet, in bytes (default 8 MiB). At least 16 KiB, at most
+    /// 1 GiB, else [`Runtime::run`] fails.
     ///
     /// ```
     /// use tasklets::{RunError, Runtime};
@@ -198,8 +198,8 @@ impl RuntimeBuilder {
 
     /// Lets time pass only when nothing else can happen, and then at once.
     ///
-    /// All operations with a time go by it; [`monitor`](Self::monitor) and code that is no operation
-    /// do not.
+    /// All operations with a time go by it; [`monitor`](Self::monitor) and code that is no
+    /// operation do not.
     ///
     /// ```
     /// use std::time::{Duration, Instant};

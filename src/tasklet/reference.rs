@@ -14,6 +14,20 @@ use std::panic::Location;
 use std::rc::Rc;
 
 /// What a tasklet is about, at the moment of asking.
+///
+/// ```
+/// use tasklets::{State, current, pause, run, spawn, yield_now};
+/// run(|| {
+///     assert_eq!(current().unwrap().state(), State::Running);
+///     let other = spawn(pause);
+///     assert_eq!(other.state(), State::Ready);
+///     yield_now();
+///     assert_eq!(other.state(), State::Paused);
+///     other.insert();
+///     yield_now();
+///     assert_eq!(other.state(), State::Finished);
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// It will run when its turn comes.
@@ -29,6 +43,16 @@ pub enum State {
 }
 
 /// A handle to a tasklet that does not own its result; dropping it means nothing.
+///
+/// ```
+/// use tasklets::{TaskletRef, current, run, spawn};
+/// run(|| {
+///     let worker = spawn(|| current().unwrap());
+///     let first: TaskletRef = worker.handle();
+///     assert_eq!(worker.join().unwrap(), first); // the same tasklet, which has ended
+///     assert!(first.is_finished());
+/// });
+/// ```
 #[derive(Clone)]
 pub struct TaskletRef {
     pub(crate) task: Rc<Task>,
@@ -36,12 +60,29 @@ pub struct TaskletRef {
 
 impl TaskletRef {
     /// Its id: counted per run, in the order of spawning.
+    ///
+    /// ```
+    /// use tasklets::{run, snapshot, spawn};
+    /// run(|| {
+    ///     let worker = spawn(|| ());
+    ///     let now = snapshot().unwrap();
+    ///     assert_eq!(now.tasklet(worker.id()).unwrap().path, worker.path());
+    /// });
+    /// ```
     #[doc(alias = "get_ident")]
     pub fn id(&self) -> TaskletId {
         self.task.id()
     }
 
     /// The name it was given.
+    ///
+    /// ```
+    /// use tasklets::{Builder, run, spawn};
+    /// run(|| {
+    ///     let named = Builder::new().name("logger").spawn(|| ()).unwrap();
+    ///     assert_eq!((named.name(), spawn(|| ()).name()), (Some("logger"), None));
+    /// });
+    /// ```
     pub fn name(&self) -> Option<&str> {
         self.task.who.name.as_deref()
     }
@@ -49,32 +90,103 @@ impl TaskletRef {
     /// Where it stands in the tree of spawns, as `root.2.0`: the same in every schedule.
     ///
     /// Tasklets spawned from outside of a run are `out.1`, `out.2` and so on.
+    ///
+    /// ```
+    /// use tasklets::{run, spawn};
+    /// run(|| {
+    ///     let first = spawn(|| spawn(|| ()).path());
+    ///     let second = spawn(|| ());
+    ///     assert_eq!((first.path(), second.path()), ("root.0".into(), "root.1".into()));
+    ///     assert_eq!(first.join().unwrap(), "root.0.0");
+    /// });
+    /// ```
     pub fn path(&self) -> String {
         self.task.who.path_text()
     }
 
     /// Where it was spawned.
+    ///
+    /// ```
+    /// use tasklets::{run, spawn};
+    /// run(|| {
+    ///     let (worker, line) = (spawn(|| ()), line!());
+    ///     assert_eq!(worker.spawned_at().line(), line);
+    /// });
+    /// ```
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.task.who.spawned_at
     }
 
     /// Whether it has ended.
+    ///
+    /// ```
+    /// use tasklets::{run, spawn, yield_now};
+    /// run(|| {
+    ///     let worker = spawn(|| 42);
+    ///     let mut rounds = 0;
+    ///     while !worker.is_finished() {
+    ///         rounds += 1; // something else to do meanwhile
+    ///         yield_now();
+    ///     }
+    ///     assert_eq!((rounds, worker.join().unwrap()), (1, 42)); // the join does not wait
+    /// });
+    /// ```
     #[doc(alias("dead", "alive"))]
     pub fn is_finished(&self) -> bool {
         self.task.has(flag::FINISHED)
     }
 
     /// Whether it has been cancelled.
+    ///
+    /// A [shield](crate::shield) does not hide that. For loops that do no operations.
+    ///
+    /// ```
+    /// use tasklets::{current, run, spawn, yield_now};
+    /// run(|| {
+    ///     let counting = spawn(|| {
+    ///         let mut count = 0;
+    ///         while !current().unwrap().is_cancelled() {
+    ///             count += 1;
+    ///             yield_now();
+    ///         }
+    ///         count
+    ///     });
+    ///     yield_now();
+    ///     counting.cancel();
+    ///     assert_eq!(counting.join().unwrap(), 1);
+    /// });
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.task.has(flag::CANCELLED)
     }
 
     /// Whether it is the running tasklet.
+    ///
+    /// ```
+    /// use tasklets::{current, run, spawn};
+    /// run(|| {
+    ///     let me = current().unwrap();
+    ///     assert!(me.is_current());
+    ///     assert!(!spawn(move || me.is_current()).join().unwrap());
+    /// });
+    /// ```
     pub fn is_current(&self) -> bool {
         running::current().is_some_and(|it| Rc::ptr_eq(&it, &self.task))
     }
 
     /// What it is about.
+    ///
+    /// ```
+    /// use tasklets::{Never, State, channel, run, spawn, yield_now};
+    /// run(|| {
+    ///     let (tx, rx) = channel::<Never>();
+    ///     let reader = spawn(move || rx.recv());
+    ///     yield_now();
+    ///     assert_eq!(reader.state(), State::Waiting);
+    ///     drop(tx);
+    ///     assert_eq!(reader.state(), State::Ready); // its wait is over; it has not run yet
+    /// });
+    /// ```
     #[doc(alias("blocked", "scheduled", "paused", "alive"))]
     pub fn state(&self) -> State {
         let task = &self.task;
@@ -171,6 +283,20 @@ impl TaskletRef {
 
     /// Puts a paused tasklet at the end of the ready queue. True if it was paused, by others or by
     /// [itself](crate::pause).
+    ///
+    /// ```
+    /// use tasklets::{Halt, pause, run, spawn, yield_now};
+    /// run(|| {
+    ///     let worker = spawn(|| (0..).take_while(|_| pause().is_ok()).count());
+    ///     yield_now();
+    ///     for _ in 0..3 {
+    ///         assert!(worker.insert() && !worker.insert()); // ready already
+    ///         yield_now();
+    ///     }
+    ///     worker.cancel();
+    ///     assert_eq!(worker.join().unwrap(), 3);
+    /// });
+    /// ```
     #[doc(alias("resume", "switch_later"))]
     pub fn insert(&self) -> bool {
         let paused = self.state() == State::Paused;
@@ -184,6 +310,7 @@ impl TaskletRef {
     /// Runs it next, at once; the caller goes behind all that are ready. True if it could.
     ///
     /// It can if it is ready or paused, belongs to the caller's run, and the caller may give way.
+    /// Not an operation that cancellation ends.
     ///
     /// # Panics
     /// Under a [`switch_trap`](crate::switch_trap) and inside a raw generator.

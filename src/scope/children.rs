@@ -1,0 +1,129 @@
+//! The tasklets of a scope: who lives, who failed, and the wait for all of them.
+//!
+//! Always: a child is known until it has ended, and its panic until somebody has taken it.
+
+use super::{Cause, ScopeFailure};
+use crate::channel::{Never, Receiver, Sender};
+use crate::kernel::running;
+use crate::kernel::scheduler::has_panic;
+use crate::kernel::task::{Doing, Failure, Task, flag};
+use crate::kernel::wait::Wait;
+use crate::tasklet::TaskletRef;
+use crate::time::Region;
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::rc::Rc;
+
+/// The two ends of the channel that tells of the shutdown.
+pub(super) type Stop = (Option<Sender<Never>>, Receiver<Never>);
+
+/// The children of a scope, and who waits for them.
+pub(super) struct Children {
+    pub(super) parent: Rc<Task>,
+    pub(super) at: &'static Location<'static>,
+    tasks: RefCell<Vec<Rc<Task>>>,
+    /// In the order in which they ended.
+    pub(super) failed: RefCell<Vec<Failed>>,
+    pub(super) cancelled: Cell<bool>,
+    /// The deadlines that were in force when the scope was opened.
+    pub(super) region: Option<Rc<Region>>,
+    /// Dropping the sender tells who listens that the scope shuts down.
+    pub(super) stop: RefCell<Option<Stop>>,
+}
+
+impl Children {
+    pub(super) fn new(parent: Rc<Task>, at: &'static Location<'static>) -> Children {
+        Children {
+            region: Region::of(&parent),
+            parent,
+            at,
+            tasks: RefCell::default(),
+            failed: RefCell::default(),
+            cancelled: Cell::new(false),
+            stop: RefCell::new(None),
+        }
+    }
+
+    pub(super) fn add(&self, task: Rc<Task>) {
+        let mut tasks = self.tasks.borrow_mut();
+        if tasks.len() == tasks.capacity() {
+            // Those that are over are kept only for a panic that nobody has taken.
+            tasks.retain(|it| !it.has(flag::FINISHED) || has_panic(it));
+        }
+        tasks.push(task);
+    }
+
+    pub(super) fn living(&self) -> Vec<Rc<Task>> {
+        self.tasks.borrow().iter().filter(|it| !it.has(flag::FINISHED)).cloned().collect()
+    }
+
+    pub(super) fn cancel(&self) {
+        self.cancelled.set(true);
+        self.living().into_iter().for_each(|task| TaskletRef { task }.cancel());
+    }
+
+    /// Waits until every child has ended, whatever happens to the parent meanwhile.
+    pub(super) fn await_all(&self) {
+        loop {
+            let living = self.living();
+            let Some(child) = living.first() else { break };
+            if self.parent.has(flag::CANCELLED) && self.parent.interruption().is_some() {
+                self.cancel();
+                if child.has(flag::FINISHED) {
+                    continue;
+                }
+            }
+            let wait = Wait::open(self.parent.clone());
+            child.add_joiner(wait, 0);
+            running::park(&self.parent, Doing::ScopeEnd(living.len() as u32), self.at);
+        }
+        for task in self.tasks.borrow().iter().filter(|it| it.has(flag::ABANDONED)) {
+            // `lend` is about to abort: say why.
+            eprintln!("tasklets: {task:?} borrows from the scope at {} and would not end", self.at);
+        }
+    }
+
+    /// Notes a child whose panic nobody has taken yet.
+    pub(super) fn note_panic(&self, task: Rc<Task>) {
+        let mut failed = self.failed.borrow_mut();
+        if failed.len() == failed.capacity() {
+            failed.retain(|it| !matches!(it, Failed::Panicked(task) if !has_panic(task)));
+        }
+        failed.push(Failed::Panicked(task));
+    }
+
+    pub(super) fn take_failures(&self) -> Vec<ScopeFailure> {
+        // A child that got no stack has not run what notes its failure.
+        for task in self.tasks.borrow().iter().filter(|it| has_panic(it)) {
+            let known = |it: &Failed| matches!(it, Failed::Panicked(it) if Rc::ptr_eq(it, task));
+            let noted = self.failed.borrow().iter().any(known);
+            if !noted {
+                self.failed.borrow_mut().push(Failed::Panicked(task.clone()));
+            }
+        }
+        let failed = self.failed.take().into_iter();
+        failed
+            .filter_map(|it| match it {
+                Failed::Returned(failure) => Some(failure),
+                Failed::Panicked(task) if !has_panic(&task) => None,
+                Failed::Panicked(task) => match task.extra().failure.replace(REPORTED) {
+                    Some(Failure::Panicked(payload)) => {
+                        let cause = Cause::Panicked(payload);
+                        Some(ScopeFailure { tasklet: TaskletRef { task }, cause })
+                    }
+                    _ => None,
+                },
+            })
+            .collect()
+    }
+}
+
+/// For who has kept the handle of a child that panicked.
+const REPORTED: Option<Failure> = Some(Failure::Reported);
+
+/// A child that failed, until the scope ends.
+pub(super) enum Failed {
+    /// A join may still take the panic.
+    Panicked(Rc<Task>),
+    Returned(ScopeFailure),
+}
