@@ -29,12 +29,17 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Runs `f` on another OS thread and waits for its result; other tasklets run meanwhile.
 ///
 /// For system calls, file access, long computations: whatever would keep the scheduler from
-/// running. If `f` panics, so does this call, with the same payload.
+/// running. If `f` panics, so does this call, with the same payload. If the OS does not even give
+/// the run one thread, `f` runs on this one.
 ///
 /// # Errors
 /// [`Halt::Cancelled`], [`Halt::TimedOut`], [`Halt::Injected`] when the tasklet is stopped: at
 /// once; a call that has not begun is then forgotten, the result of one that has is dropped.
 /// [`Halt::CannotWait`] where waiting is not possible; `f` does not run then.
+///
+/// # Panics
+/// With the panic of `f`; under a [`switch_trap`](crate::switch_trap) and inside a raw generator,
+/// before `f` runs.
 ///
 /// ```
 /// use tasklets::{blocking, run};

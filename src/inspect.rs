@@ -2,8 +2,11 @@
 //!
 //! Always: asking changes nothing but the caller's time, and runs no code of the user.
 
+mod stuck;
+
+pub use stuck::StuckReport;
+
 use crate::kernel::name::TaskletId;
-use crate::kernel::running;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{ChannelFacts, Doing, Holder, Task, flag};
 use crate::kernel::trace::{ChannelId, Direction};
@@ -15,6 +18,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// A picture of a run at one moment.
+///
+/// It prints as the report of a stuck run does.
+///
+/// ```
+/// use tasklets::{Runtime, pause};
+/// let runtime = Runtime::builder().build();
+/// runtime.spawn(|| pause()).unwrap();
+/// runtime.run_ready().unwrap();
+/// let text = runtime.snapshot().to_string();
+/// assert!(text.starts_with("1 tasklets: 0 runnable, 0 blocked, 0 sleeping, 0 calling, 1 paused"));
+/// assert!(text.contains("waits to be inserted into the ready queue at "));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Every tasklet that has not ended, in the order of spawning.
@@ -26,6 +41,16 @@ pub struct Snapshot {
 }
 
 /// How many tasklets are in which state.
+///
+/// ```
+/// use tasklets::{Counts, Runtime, pause, sleep};
+/// let runtime = Runtime::builder().build();
+/// runtime.spawn(pause).unwrap();
+/// runtime.spawn(|| sleep(std::time::Duration::from_secs(60))).unwrap();
+/// runtime.run_ready().unwrap();
+/// let expected = Counts { paused: 1, sleeping: 1, ..Counts::default() };
+/// assert_eq!(runtime.counts(), expected);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// The one that runs, and those that will when their turn comes.
@@ -41,6 +66,18 @@ pub struct Counts {
 }
 
 /// One tasklet.
+///
+/// ```
+/// use tasklets::{Builder, State, pause, run, snapshot};
+/// run(|| {
+///     let daemon = Builder::new().name("clock").daemon(true).spawn(pause).unwrap();
+///     daemon.cancel();
+///     let now = snapshot().unwrap();
+///     let info = now.tasklet(daemon.id()).unwrap();
+///     assert_eq!((info.name.as_deref(), info.state), (Some("clock"), State::Ready));
+///     assert!(info.daemon && info.cancelled && info.waiting.is_none());
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct TaskletInfo {
     /// Its id.
@@ -62,6 +99,18 @@ pub struct TaskletInfo {
 }
 
 /// What a tasklet waits for.
+///
+/// ```
+/// use tasklets::{pause, run, snapshot, spawn, yield_now};
+/// run(|| {
+///     let (target, line) = (spawn(|| pause()), line!());
+///     yield_now();
+///     let waiting = snapshot().unwrap().tasklet(target.id()).unwrap().waiting.clone().unwrap();
+///     assert_eq!(waiting.operations.len(), 1);
+///     assert_eq!(waiting.at.line(), line); // where in the source it waits
+///     target.cancel();
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Waiting {
     /// The operations, one of which will end the wait.
@@ -73,6 +122,22 @@ pub struct Waiting {
 }
 
 /// One thing a tasklet waits for.
+///
+/// ```
+/// use tasklets::{Direction, Never, Pending, channel, run, snapshot, spawn, yield_now};
+/// run(|| {
+///     let (tx, rx) = channel::<Never>();
+///     let reader = spawn(move || rx.recv());
+///     yield_now();
+///     let now = snapshot().unwrap();
+///     let waiting = now.tasklet(reader.id()).unwrap().waiting.as_ref().unwrap();
+///     let Pending::Channel { channel, direction, held_by, .. } = &waiting.operations[0] else {
+///         panic!("it receives")
+///     };
+///     assert_eq!((*channel, *direction), (tx.id(), Direction::Receive));
+///     assert_eq!(held_by, &[now.tasklets[0].id]); // the root could help it
+/// });
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Pending {
@@ -119,6 +184,19 @@ pub enum Pending {
 }
 
 /// One channel.
+///
+/// ```
+/// use tasklets::{channel, run, snapshot, spawn, yield_now};
+/// run(|| {
+///     let (tx, rx) = channel::<u8>();
+///     let (second, writer) = (rx.clone(), spawn(move || tx.send(1)));
+///     yield_now();
+///     let info = &snapshot().unwrap().channels[0];
+///     assert_eq!((info.id, info.sender_handles, info.receiver_handles), (rx.id(), 1, 2));
+///     assert_eq!(info.senders_waiting, [writer.id()]);
+///     second.recv().unwrap();
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct ChannelInfo {
     /// Its id.
@@ -169,12 +247,37 @@ impl Snapshot {
     }
 
     /// The tasklet with this id.
+    ///
+    /// ```
+    /// use tasklets::{State, run, snapshot, spawn};
+    /// run(|| {
+    ///     let child = spawn(|| ());
+    ///     let before = snapshot().unwrap();
+    ///     let id = child.id();
+    ///     child.join().unwrap();
+    ///     assert_eq!(before.tasklet(id).unwrap().state, State::Ready); // as it was then
+    ///     assert!(snapshot().unwrap().tasklet(id).is_none());
+    /// });
+    /// ```
     pub fn tasklet(&self, id: TaskletId) -> Option<&TaskletInfo> {
         self.tasklets.iter().find(|it| it.id == id)
     }
 
     /// Tasklets each of which waits only for the next, and the last for the first; empty if there
     /// is no such cycle, or it cannot be known who holds the ends. Others may still run.
+    ///
+    /// ```
+    /// use tasklets::{Runtime, channel, yield_now};
+    /// let runtime = Runtime::builder().build();
+    /// let ((to_b, at_b), (to_a, at_a)) = (channel::<u8>(), channel::<u8>());
+    /// for (tx, rx) in [(to_b, at_a), (to_a, at_b)] {
+    ///     // Using an end tells who holds it. The mistake: each wants the other to speak first.
+    ///     let polite = move || (tx.try_send(0), yield_now(), rx.recv(), tx.send(1));
+    ///     runtime.spawn(polite).unwrap();
+    /// }
+    /// runtime.run_ready().unwrap();
+    /// assert_eq!(runtime.snapshot().cycle().len(), 2);
+    /// ```
     pub fn cycle(&self) -> Vec<TaskletId> {
         let awaited = |info: &TaskletInfo| match info.waiting.as_ref()?.operations.as_slice() {
             // Only a tasklet that certainly holds the whole other end makes a link.
@@ -294,6 +397,15 @@ impl TaskletInfo {
     }
 
     /// Its name and path.
+    ///
+    /// ```
+    /// use tasklets::{Builder, Runtime};
+    /// let runtime = Runtime::builder().build();
+    /// let named = Builder::new().name("reader");
+    /// let _handles = (runtime.spawn_with(named, || ()), runtime.spawn(|| ()));
+    /// let labels: Vec<_> = runtime.snapshot().tasklets.iter().map(|it| it.label()).collect();
+    /// assert_eq!(labels, ["`reader` (out.1)", "out.2"]);
+    /// ```
     pub fn label(&self) -> String {
         match &self.name {
             Some(name) => format!("`{name}` ({})", self.path),
@@ -379,56 +491,5 @@ impl ChannelInfo {
             sender_handles: facts.sender_holders.len(),
             receiver_handles: facts.receiver_holders.len(),
         }
-    }
-}
-
-/// The report of a run that is stuck: nothing can run, and nothing outside can change that.
-///
-/// ```
-/// use tasklets::{Never, RunError, Runtime, channel};
-/// let ended = Runtime::builder().build().run(|| {
-///     let (_tx, rx) = channel::Builder::new().name("orders").channel::<Never>();
-///     rx.recv()
-/// });
-/// let Err(RunError::Stuck(report)) = ended else { panic!("it has to wait for itself") };
-/// assert_eq!(report.snapshot.tasklets[0].path, "root");
-/// assert!(report.to_string().contains("waits to receive from channel `orders`"));
-/// ```
-#[derive(Clone, Debug)]
-pub struct StuckReport {
-    /// The run at that moment.
-    pub snapshot: Snapshot,
-    /// Tasklets each of which waits for the next, and the last for the first; empty if there is no
-    /// such cycle, or it cannot be known.
-    pub cycle: Vec<TaskletId>,
-}
-
-impl StuckReport {
-    pub(crate) fn of(scheduler: &Scheduler) -> StuckReport {
-        debug_assert!(running::current().is_none(), "a run is stuck only while nobody runs");
-        let snapshot = Snapshot::of(scheduler);
-        StuckReport { cycle: snapshot.cycle(), snapshot }
-    }
-}
-
-impl fmt::Display for StuckReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tasklets = &self.snapshot.tasklets;
-        writeln!(
-            f,
-            "stuck: none of {} tasklets can run, and nothing can wake one",
-            tasklets.len()
-        )?;
-        if let Some(first) = self.cycle.first() {
-            write!(f, "  cycle: ")?;
-            for id in &self.cycle {
-                write!(f, "{} waits for ", self.snapshot.label(*id))?;
-            }
-            writeln!(f, "{}", self.snapshot.label(*first))?;
-        }
-        // Those in the cycle first.
-        let (inside, outside): (Vec<_>, Vec<_>) =
-            tasklets.iter().partition(|it| self.cycle.contains(&it.id));
-        inside.iter().chain(&outside).try_for_each(|it| self.snapshot.describe(it, f))
     }
 }

@@ -311,6 +311,13 @@ impl Operation for Tick {
 }
 
 /// What came of a stretch of code under a deadline.
+///
+/// ```
+/// use std::time::Duration;
+/// use tasklets::{Timed, run, within};
+/// let done = run(|| within(Duration::from_secs(5), || "in time"));
+/// assert_eq!(done, Timed { value: "in time", expired: false });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timed<R> {
     /// What the code returned.

@@ -9,6 +9,17 @@ use std::panic::Location;
 use std::rc::Rc;
 
 /// Identifies a tasklet within its run: counted in the order of spawning.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use tasklets::{TaskletId, run, spawn};
+/// run(|| {
+///     let mut jobs: BTreeMap<TaskletId, &str> = BTreeMap::new();
+///     let (first, second) = (spawn(|| ()), spawn(|| ()));
+///     jobs.extend([(second.id(), "second"), (first.id(), "first")]);
+///     assert!(jobs.values().eq(&["first", "second"])); // in the order of spawning
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskletId(pub(crate) u64);
 

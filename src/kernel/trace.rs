@@ -10,6 +10,15 @@ use std::rc::Rc;
 
 /// Identifies a channel within its process: counted in the order of making, by all OS threads.
 /// So it is not part of what one seed fixes; names are.
+///
+/// ```
+/// use tasklets::{ChannelId, channel, run, snapshot};
+/// run(|| {
+///     let (tx, _rx) = channel::<u8>();
+///     let id: ChannelId = tx.id();
+///     assert!(snapshot().unwrap().channels.iter().any(|it| it.id == id)); // the same one
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(pub(crate) u64);
 
@@ -29,6 +38,24 @@ pub enum Direction {
 }
 
 /// Something that happened in a run, for [`on_event`](crate::RuntimeBuilder::on_event).
+///
+/// ```
+/// use std::{cell::RefCell, rc::Rc};
+/// use tasklets::{Direction, Event, Runtime, channel, spawn};
+/// let (log, seen) = (Rc::new(RefCell::new(Vec::new())), Rc::new(RefCell::new(Vec::new())));
+/// let notes = log.clone();
+/// let runtime = Runtime::builder().on_event(move |event| {
+///     if let Event::Channel { direction, will_block, .. } = event {
+///         notes.borrow_mut().push((*direction, *will_block));
+///     }
+/// });
+/// runtime.build().run(|| {
+///     let (tx, rx) = channel();
+///     spawn(move || tx.send(1));
+///     seen.borrow_mut().push(rx.recv());
+/// }).unwrap();
+/// assert_eq!(*log.borrow(), [(Direction::Receive, true), (Direction::Send, false)]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
