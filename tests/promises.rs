@@ -216,3 +216,20 @@ fn a_tasklet_that_is_refused_a_stack_ends_with_a_panic_that_says_so() {
     };
     ended.well();
 }
+
+#[test]
+fn the_panic_hook_does_not_hear_of_a_refused_stack() {
+    if !real_stacks() {
+        return;
+    }
+    let Some(ended) = Isolation::default().virtual_kib(500 * 1024).run(|| {
+        std::panic::set_hook(Box::new(|_| eprintln!("the hook was called")));
+        run(|| {
+            let huge = Builder::new().stack_size(1 << 30).spawn(|| 1).unwrap();
+            assert!(huge.join().is_err());
+        });
+    }) else {
+        return;
+    };
+    ended.well().silent_about(&["the hook was called"]);
+}

@@ -264,7 +264,7 @@ fn switched(bytes: usize) -> Result<Inner, String> {
     // Words, and an even number of them: an odd one makes `generator` touch every page.
     let words = bytes / size_of::<usize>();
     let made = catch_unwind(|| Gn::<()>::new_scoped_opt_local(words, |_| ()));
-    let generator = made.map_err(|_| format!("the OS refused a stack of {bytes} bytes"))?;
+    let generator = made.map_err(|_| refused(bytes))?;
     let raw = generator.into_raw();
     // SAFETY: the pointer was made by `into_raw` in the line above, of the same type, once.
     let generator = unsafe { LocalGenerator::from_raw(raw) };
@@ -279,6 +279,20 @@ fn switched(bytes: usize) -> Result<Inner, String> {
         body: Cell::default(),
         phase: Cell::new(Phase::Done),
     })
+}
+
+pub(crate) fn refused(bytes: usize) -> String {
+    format!("the OS refused a stack of {bytes} bytes")
+}
+
+/// Whether the OS gives so much memory at this moment. Where it does not, `generator` panics,
+/// through the user's hook.
+pub(crate) fn can_map(bytes: usize) -> bool {
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
+    // SAFETY: the kernel chooses a place where nothing is.
+    let start = unsafe { libc::mmap(ptr::null_mut(), bytes, access, kind, -1, 0) };
+    // SAFETY: it is the mapping just made, as a whole, and nobody has seen it.
+    start != libc::MAP_FAILED && unsafe { libc::munmap(start, bytes) } == 0
 }
 
 /// Whether a panic is `generator`'s way to end a generator: it must not be kept from doing so.

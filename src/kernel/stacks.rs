@@ -13,6 +13,9 @@ pub(crate) const LARGEST: usize = 1 << 30;
 /// Finished stacks kept per size; more are given back to the OS.
 const KEPT: usize = 16 * 1024;
 
+/// Bytes of memory the OS is asked about at a time: it takes as long as for one stack.
+const ROOM: usize = 16 * 1024 * 1024;
+
 /// Stacks mapped by this process.
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
 
@@ -44,11 +47,13 @@ pub(crate) struct Stacks {
     finished: Vec<Shelf>,
     /// Whether to use OS threads as stacks.
     threads: bool,
+    /// Bytes the OS had when it was asked last, less those that were mapped since.
+    room: usize,
 }
 
 impl Stacks {
     pub(crate) fn new(threads: bool) -> Stacks {
-        Stacks { finished: Vec::new(), threads }
+        Stacks { finished: Vec::new(), threads, room: 0 }
     }
 
     /// A stack of at least `bytes` bytes, or a text that says what ran out.
@@ -89,9 +94,27 @@ impl Stacks {
                 return Err(format!("all {most} stacks that {what} allows are in use"));
             }
         }
-        Stack::new(bytes, self.threads).inspect_err(|_| {
+        let made = if self.threads || self.has_room(bytes) {
+            Stack::new(bytes, self.threads)
+        } else {
+            Err(stack::refused(bytes))
+        };
+        made.inspect_err(|_| {
             MAPPED.fetch_sub(1, Ordering::Relaxed);
         })
+    }
+
+    /// Whether there is memory for a stack, as far as the OS has been asked.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let bytes = bytes + 2 * stack::page_bytes(); // what guards it
+        if self.room < bytes {
+            if !stack::can_map(bytes.max(ROOM)) {
+                return stack::can_map(bytes);
+            }
+            self.room = bytes.max(ROOM);
+        }
+        self.room -= bytes;
+        true
     }
 
     /// Keeps a stack that is done, of the size it was asked for.
