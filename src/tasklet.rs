@@ -66,6 +66,7 @@ pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> Tasklet<T> {
 ///     assert!(other.is_finished());
 /// });
 /// ```
+#[track_caller]
 #[doc(alias("schedule", "Gosched", "sleep(0)"))]
 #[inline(always)]
 pub fn yield_now() {

@@ -233,3 +233,21 @@ fn the_panic_hook_does_not_hear_of_a_refused_stack() {
     };
     ended.well().silent_about(&["the hook was called"]);
 }
+
+#[test]
+fn a_switch_under_a_trap_is_the_panic_of_the_line_that_asks_for_it() {
+    let Some(ended) = isolated(|| {
+        run(|| {
+            let other = spawn(|| ());
+            let _trap = switch_trap();
+            let yields = || yield_now();
+            let switches = || other.run_now();
+            assert!(catch_unwind(AssertUnwindSafe(yields)).is_err());
+            assert!(catch_unwind(AssertUnwindSafe(switches)).is_err());
+        });
+    }) else {
+        return;
+    };
+    let lines = ended.well().text.matches("panicked at tests/promises.rs").count();
+    assert_eq!(lines, 2);
+}

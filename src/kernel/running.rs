@@ -178,6 +178,7 @@ fn may_suspend(task: &Task) -> bool {
 }
 
 /// `yield_now`: like [`give_way`], but a violation of a trap is an error of the caller.
+#[track_caller]
 #[inline(always)]
 pub(crate) fn yield_now() {
     let Some(task) = current() else { return };
@@ -194,6 +195,7 @@ pub(crate) fn yield_now() {
     }
 }
 
+#[track_caller]
 #[cold]
 #[inline(never)]
 fn yield_watched(task: &Rc<Task>) {
@@ -211,6 +213,7 @@ fn yield_watched(task: &Rc<Task>) {
 ///
 /// # Panics
 /// Under a switch trap.
+#[track_caller]
 #[inline(always)]
 pub(crate) fn waiter() -> Result<Rc<Task>, Halt> {
     let task = current().ok_or(Halt::CannotWait)?;
@@ -231,13 +234,15 @@ pub(crate) fn may_wait() -> Option<Rc<Task>> {
 ///
 /// # Panics
 /// Under a switch trap, and on the stack of a raw generator.
-#[inline]
+#[track_caller]
+#[inline(always)]
 pub(crate) fn waiter_here() -> Result<Rc<Task>, Halt> {
     let task = waiter()?;
     check_place(&task);
     Ok(task)
 }
 
+#[track_caller]
 #[cold]
 #[inline(never)]
 fn trapped(task: Rc<Task>) -> Result<Rc<Task>, Halt> {
@@ -247,6 +252,7 @@ fn trapped(task: Rc<Task>) -> Result<Rc<Task>, Halt> {
     Err(Halt::CannotWait)
 }
 
+#[track_caller]
 #[inline]
 fn check_place(task: &Task) {
     if task.has(flag::SWITCH_TRAP) || !task.seat.is_own() {
@@ -254,6 +260,7 @@ fn check_place(task: &Task) {
     }
 }
 
+#[track_caller]
 #[cold]
 #[inline(never)]
 fn wrong_place(task: &Task) -> ! {

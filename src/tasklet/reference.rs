@@ -322,6 +322,7 @@ impl TaskletRef {
     ///     assert!(other.run_now() && other.is_finished());
     /// });
     /// ```
+    #[track_caller]
     #[doc(alias("run", "switch", "switch_to"))]
     pub fn run_now(&self) -> bool {
         let Ok(me) = running::waiter_here() else { return false };
