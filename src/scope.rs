@@ -5,6 +5,9 @@
 //! Scope: `Open -> Closing -> Closed`.
 
 mod children;
+mod failure;
+
+pub use failure::{Cause, ScopeError, ScopeFailure};
 
 use self::children::{Children, Failed};
 use crate::channel::{Never, Receiver, channel};
@@ -212,10 +215,24 @@ impl<'scope> Scope<'scope, '_> {
 
     /// Spawns a tasklet whose error cancels its siblings and is kept in the [`ScopeError`].
     ///
-    /// Its join gives `None` then. An example is at [`try_scope`].
+    /// Its join gives `None` then.
     ///
     /// # Panics
     /// As [`spawn`](Self::spawn).
+    ///
+    /// ```
+    /// use tasklets::{Halt, Never, channel, run, try_scope};
+    /// let error = run(|| {
+    ///     let (_tx, rx) = channel::<Never>();
+    ///     try_scope(|s| {
+    ///         let patient = s.spawn(|| rx.recv());
+    ///         let number = s.spawn_try(|| "x".parse::<i32>());
+    ///         assert_eq!(number.join().unwrap(), None);
+    ///         assert_eq!(patient.join().unwrap(), Err(Halt::Cancelled)); // no use any more
+    ///     })
+    /// });
+    /// assert_eq!(error.unwrap_err().failures.len(), 1);
+    /// ```
     #[track_caller]
     pub fn spawn_try<T: 'scope, E: Into<Box<dyn Error>>>(
         self,
@@ -358,6 +375,19 @@ impl fmt::Debug for Scope<'_, '_> {
 /// A handle to a tasklet of a scope; it may be dropped.
 ///
 /// Dereferences to [`TaskletRef`].
+///
+/// ```
+/// use tasklets::{TaskletRef, run, scope};
+/// run(|| {
+///     scope(|s| {
+///         let child = s.spawn(|| 7);
+///         let handle: TaskletRef = (*child).clone();
+///         drop(child); // the scope waits for it all the same
+///         assert!(!handle.is_finished());
+///         s.spawn(|| ());
+///     });
+/// });
+/// ```
 pub struct ScopedTasklet<'scope, T> {
     inner: Tasklet<T>,
     scope: PhantomData<&'scope ()>,
@@ -424,65 +454,3 @@ impl<T> fmt::Debug for ScopedTasklet<'_, T> {
         self.inner.fmt(f)
     }
 }
-
-/// Everything that failed in a scope.
-///
-/// ```
-/// use tasklets::{Cause, run, try_scope};
-/// let error = run(|| {
-///     try_scope(|s| drop(s.spawn_try(|| Err::<(), _>("out of paper")))).unwrap_err()
-/// });
-/// assert!(matches!(error.failures[0].cause, Cause::Failed(_)));
-/// assert!(error.to_string().ends_with("root.0 failed: out of paper"));
-/// ```
-#[derive(Debug)]
-pub struct ScopeError {
-    /// At least one; in the order in which they were noticed.
-    pub failures: Vec<ScopeFailure>,
-}
-
-/// One tasklet that failed.
-#[derive(Debug)]
-pub struct ScopeFailure {
-    /// Which.
-    pub tasklet: TaskletRef,
-    /// How.
-    pub cause: Cause,
-}
-
-/// How a tasklet of a scope failed.
-pub enum Cause {
-    /// It panicked, with this.
-    Panicked(Box<dyn std::any::Any + Send>),
-    /// It returned this error ([`Scope::spawn_try`]).
-    Failed(Box<dyn Error>),
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cause::Panicked(payload) => {
-                write!(f, "panicked: {}", crate::error::panic_message(&**payload))
-            }
-            Cause::Failed(error) => write!(f, "failed: {error}"),
-        }
-    }
-}
-
-impl fmt::Debug for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl fmt::Display for ScopeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of the scope's tasklets failed", self.failures.len())?;
-        for ScopeFailure { tasklet, cause } in &self.failures {
-            write!(f, "; {tasklet} {cause}")?;
-        }
-        Ok(())
-    }
-}
-
-impl Error for ScopeError {}

@@ -231,6 +231,17 @@ fn drop_locals(task: &Task) {
 /// A handle that owns a tasklet's result.
 ///
 /// Dereferences to [`TaskletRef`], which has everything but [`join`](Tasklet::join).
+///
+/// ```
+/// use tasklets::{after, run, select, spawn};
+/// run(|| {
+///     let mut worker = spawn(|| 42);
+///     select! {
+///         op(&mut worker) -> result => assert_eq!(result.unwrap(), 42),
+///         op(after(std::time::Duration::from_secs(5))) -> _ => worker.cancel(),
+///     }
+/// });
+/// ```
 pub struct Tasklet<T> {
     me: TaskletRef,
     value: Value<T>,

@@ -36,6 +36,17 @@ pub fn block_trap() -> BlockTrap {
 }
 
 /// Made by [`block_trap`].
+///
+/// ```
+/// use tasklets::{Halt, block_trap, run, sleep};
+/// let second = std::time::Duration::from_secs(1);
+/// run(|| {
+///     let (outer, inner) = (block_trap(), block_trap());
+///     drop(outer);
+///     assert_eq!(sleep(second), Err(Halt::CannotWait)); // each counts
+///     drop(inner);
+/// });
+/// ```
 #[must_use = "the trap is in force while the guard lives"]
 pub struct BlockTrap {
     task: Option<Rc<Task>>,
@@ -91,6 +102,20 @@ pub fn switch_trap() -> SwitchTrap {
 }
 
 /// Made by [`switch_trap`].
+///
+/// ```
+/// use std::cell::RefCell;
+/// use tasklets::{run, switch_trap, yield_now};
+/// let table = RefCell::new(vec![1, 2]);
+/// run(|| {
+///     let mut rows = table.borrow_mut();
+///     let trap = switch_trap(); // nobody may find the table borrowed
+///     rows.push(3);
+///     drop((rows, trap));
+///     yield_now();
+/// });
+/// assert_eq!(table.into_inner(), [1, 2, 3]);
+/// ```
 #[must_use = "the trap is in force while the guard lives"]
 pub struct SwitchTrap {
     task: Option<Rc<Task>>,

@@ -15,6 +15,18 @@ use std::rc::Rc;
 /// The end of a channel that gives values.
 ///
 /// When the last clone is dropped, receivers get [`Halt::Closed`].
+///
+/// ```
+/// use tasklets::{Halt, channel, run, spawn};
+/// run(|| {
+///     let (tx, rx) = channel();
+///     for tx in [tx.clone(), tx] {
+///         spawn(move || tx.send("from one of two")); // each has its own handle
+///     }
+///     assert_eq!(rx.iter().count(), 2); // both have been dropped: that is the end
+///     assert_eq!(rx.recv(), Err(Halt::Closed));
+/// });
+/// ```
 pub struct Sender<T: 'static> {
     pub(super) core: Rc<Core<T>>,
     pub(super) slot: usize,
@@ -26,6 +38,17 @@ pub struct Sender<T: 'static> {
 ///
 /// When the last clone is dropped, senders get their value back with [`Halt::Closed`]: dropping a
 /// receiver is how a reader stops a writer.
+///
+/// ```
+/// use tasklets::{channel, run, spawn};
+/// run(|| {
+///     let (tx, rx) = channel();
+///     let readers = [rx.clone(), rx].map(|rx| spawn(move || rx.into_iter().sum::<i32>()));
+///     tx.send_all(1..=100).unwrap(); // each number is received by one of them
+///     drop(tx);
+///     assert_eq!(readers.map(|it| it.join().unwrap()).iter().sum::<i32>(), 5_050);
+/// });
+/// ```
 pub struct Receiver<T: 'static> {
     pub(super) core: Rc<Core<T>>,
     pub(super) slot: usize,

@@ -18,7 +18,20 @@ use std::rc::Rc;
 
 /// A received value whose sender still waits.
 ///
-/// The sender goes on when this is [accepted](Held::accept) or dropped.
+/// The sender goes on when this is [accepted](Held::accept) or dropped. Dereferences to the value.
+///
+/// ```
+/// use tasklets::{channel, run, spawn, yield_now};
+/// run(|| {
+///     let (tx, rx) = channel();
+///     let sender = spawn(move || tx.send("a request"));
+///     let held = rx.recv_held().unwrap();
+///     assert_eq!((held.len(), sender.is_finished()), (9, false)); // it can be looked at
+///     drop(held);
+///     yield_now();
+///     assert!(sender.is_finished());
+/// });
+/// ```
 #[must_use = "dropping the guard releases the sender and drops the value"]
 pub struct Held<T> {
     value: Option<T>,
@@ -122,6 +135,18 @@ pub(super) fn receive<T>(
 /// A receiver that waits for the value its holder is about to make.
 ///
 /// Dropping it unused lets the receiver wait as before, behind those who came since.
+///
+/// ```
+/// use tasklets::{Operation, channel, run, spawn};
+/// run(|| {
+///     let (tx, rx) = channel();
+///     let reader = spawn(move || rx.recv());
+///     drop(tx.reserving().wait().unwrap()); // nothing to send after all
+///     assert!(!reader.is_finished());
+///     tx.send("something").unwrap();
+///     assert_eq!(reader.join().unwrap(), Ok("something"));
+/// });
+/// ```
 #[must_use = "dropping the permit sends nothing"]
 pub struct Permit<'a, T: 'static> {
     core: &'a Rc<Core<T>>,

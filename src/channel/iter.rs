@@ -5,6 +5,15 @@
 use super::ends::Receiver;
 
 /// Receives until the senders are gone: see [`Receiver::iter`].
+///
+/// ```
+/// use tasklets::{channel, run, spawn};
+/// run(|| {
+///     let (tx, rx) = channel();
+///     spawn(move || tx.send_all([3, 1, 2]));
+///     assert_eq!((&rx).into_iter().max(), Some(3));
+/// });
+/// ```
 #[derive(Debug)]
 pub struct Iter<'a, T: 'static> {
     pub(super) receiver: &'a Receiver<T>,
@@ -30,6 +39,20 @@ impl<'a, T> IntoIterator for &'a Receiver<T> {
 }
 
 /// A receiver as an iterator that owns it.
+///
+/// ```
+/// use tasklets::{channel, run, spawn};
+/// run(|| {
+///     let (tx, rx) = channel();
+///     let writer = spawn(move || tx.send_all(1..));
+///     for number in rx {
+///         if number == 3 {
+///             break; // drops the receiver, which ends the writer
+///         }
+///     }
+///     assert!(writer.join().unwrap().is_err());
+/// });
+/// ```
 #[derive(Debug)]
 pub struct IntoIter<T: 'static> {
     receiver: Receiver<T>,

@@ -29,6 +29,16 @@ impl fmt::Display for ChannelId {
 }
 
 /// One of the two ends of a channel.
+///
+/// ```
+/// use tasklets::{Direction, Pending, Runtime, channel};
+/// let runtime = Runtime::builder().build();
+/// let (tx, _rx) = channel();
+/// runtime.spawn(move || tx.send(1)).unwrap();
+/// runtime.run_ready().unwrap();
+/// let waiting = runtime.snapshot().tasklets[0].waiting.clone().unwrap();
+/// assert!(matches!(waiting.operations[0], Pending::Channel { direction: Direction::Send, .. }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// The end that gives values.

@@ -89,6 +89,13 @@ impl Error for RunError {
 }
 
 /// The report of a panic that ended a run.
+///
+/// ```
+/// use tasklets::{RunError, Runtime};
+/// let ended = Runtime::builder().build().run(|| std::panic::resume_unwind(Box::new(7)));
+/// let Err(RunError::Panicked(report)) = ended.map(|never: ()| never) else { panic!() };
+/// assert_eq!((report.is_root, report.payload.downcast_ref()), (true, Some(&7)));
+/// ```
 pub struct PanicReport {
     /// Who panicked: its name and path.
     pub tasklet: String,
