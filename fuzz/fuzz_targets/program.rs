@@ -13,6 +13,8 @@ mod picks;
 mod play;
 #[path = "../../tests/common/program.rs"]
 mod program;
+#[path = "../../tests/common/receives.rs"]
+mod receives;
 #[path = "../../tests/common/rules.rs"]
 mod rules;
 #[path = "../../tests/common/steering.rs"]

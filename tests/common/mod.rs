@@ -5,6 +5,7 @@ pub mod model;
 pub mod picks;
 pub mod play;
 pub mod program;
+pub mod receives;
 pub mod rules;
 pub mod steering;
 pub mod strategy;

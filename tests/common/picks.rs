@@ -1,7 +1,9 @@
-//! The interpreter's selects: over operations that are made anew, and the reused one.
+//! The interpreter's selects: over operations that are made anew, among receivers alone, and the
+//! reused one.
 
 use super::play::{Player, halted, millis};
 use super::program::{Arm, Chan, Leaf, Patience, Then};
+use super::receives::{MOST, receive};
 use super::world::{AtEnd, Event, OpId, Outcome, Payload, Rx, Tx, Want, World};
 use std::rc::Rc;
 use std::time::Instant;
@@ -97,7 +99,11 @@ impl Player {
             .filter(|(_, on)| *on)
             .map(|(it, _)| if let Hand::Reserve(_, then) = it { Some(*then) } else { None })
             .collect();
-        let won = perform(&mut hands, &groups, patience, biased);
+        let plain = receivers(&hands, &groups).filter(|_| !biased);
+        let won = match plain {
+            Some(receivers) => receive(&receivers, patience).map(|(it, got)| (it, Won::Got(got))),
+            None => perform(&mut hands, &groups, patience, biased),
+        };
         if let Some(joined) = self.conclude(op, won, &wants, &thens) {
             let mut on = hands.iter_mut().zip(on(&groups)).filter(|(_, on)| *on);
             if let Some((Hand::Join(lent), _)) = on.nth(joined) {
@@ -305,6 +311,14 @@ fn on(groups: &[Group]) -> impl Iterator<Item = bool> {
         Group::Or => vec![true, true],
         Group::Off => vec![false],
     })
+}
+
+/// The receivers, if there is nothing but receivers and all are on.
+fn receivers<'h>(hands: &'h [Hand<'_>], groups: &[Group]) -> Option<Vec<&'h Rc<Rx>>> {
+    let all_on = groups.iter().all(|it| matches!(it, Group::One));
+    let of = |hand: &'h Hand<'_>| if let Hand::Recv(rx) = hand { Some(rx) } else { None };
+    let receivers: Option<Vec<_>> = hands.iter().map(of).collect();
+    receivers.filter(|it| all_on && (1..=MOST).contains(&it.len()))
 }
 
 /// Makes the operations and waits for one of them.

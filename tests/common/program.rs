@@ -171,9 +171,10 @@ impl Draw<'_> {
             13 => Op::Stop(self.byte(8)),
             14 => Op::Inject(self.byte(8)),
             15 => Op::RunNow(self.byte(8)),
-            16 | 17 => {
+            16 => {
                 Op::Select(self.many(4, |it| it.arm(depth - 1)), self.patience(), self.pick(2) == 0)
             }
+            17 => Op::Select(self.many(6, Draw::receiver), self.patience(), false),
             18 => Op::Reuse(
                 self.many(4, |it| (it.direction(), it.byte(4))),
                 1 + self.byte(3),
@@ -194,6 +195,10 @@ impl Draw<'_> {
             1 => Arm::Off(self.leaf(depth)),
             _ => Arm::One(self.leaf(depth)),
         }
+    }
+
+    fn receiver(&mut self) -> Arm {
+        Arm::One(Leaf::Recv(self.byte(4)))
     }
 
     fn leaf(&mut self, depth: u8) -> Leaf {

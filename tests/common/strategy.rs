@@ -34,6 +34,8 @@ fn op(depth: u32) -> BoxedStrategy<Op> {
         5 => simple(),
         4 => (vec(arm(depth - 1), 1..=4), patience(), any::<bool>())
             .prop_map(|(arms, patience, biased)| Op::Select(arms, patience, biased)),
+        3 => (vec(receiver(), 1..=6), patience())
+            .prop_map(|(arms, patience)| Op::Select(arms, patience, false)),
         2 => (vec((direction(), 0..4_u8), 1..=4), 1..=3_u8, patience(), then(depth - 1))
             .prop_map(|(ends, rounds, patience, then)| Op::Reuse(ends, rounds, patience, then)),
         2 => (0..4_u8, then(depth - 1)).prop_map(|(channel, then)| Op::Hold(channel, then)),
@@ -72,6 +74,10 @@ fn arm(depth: u32) -> impl Strategy<Value = Arm> {
         1 => (leaf(depth), leaf(depth)).prop_map(|(left, right)| Arm::Or(left, right)),
         1 => leaf(depth).prop_map(Arm::Off),
     ]
+}
+
+fn receiver() -> impl Strategy<Value = Arm> {
+    (0..4_u8).prop_map(|channel| Arm::One(Leaf::Recv(channel)))
 }
 
 fn leaf(depth: u32) -> impl Strategy<Value = Leaf> {
