@@ -1,7 +1,9 @@
 //! Laws of a select whose arms all receive: it makes no arms, and leaves stale offers behind.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
-use tasklets::{Halt, channel, run, select, spawn, yield_now};
+use tasklets::{Halt, Operation, Runtime, block_trap, channel, run, select, spawn, yield_now};
 
 #[test]
 fn a_select_that_lost_waits_nowhere() {
@@ -141,4 +143,65 @@ fn every_ready_arm_has_its_turn_and_no_value_is_lost() {
         assert_eq!(counts.iter().sum::<u32>(), 4_000);
         assert!(counts.iter().all(|it| (700..1_300).contains(it)), "{counts:?}");
     });
+}
+
+/// How many ways each question has in a run that ends with `last`, told nothing but zeros.
+fn questions(heard: bool, last: fn()) -> Vec<usize> {
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let notes = asked.clone();
+    let builder = Runtime::builder().chooser(move |ways: usize| {
+        notes.borrow_mut().push(ways);
+        0
+    });
+    let builder = if heard { builder.on_event(|_| ()) } else { builder };
+    builder.build().run(last).unwrap();
+    asked.take()
+}
+
+#[test]
+fn a_sender_that_was_stopped_is_no_way_to_choose() {
+    let last = || {
+        let ends: Vec<_> = (0..3).map(|_| channel()).collect();
+        let senders = ends.iter().map(|(tx, _)| {
+            let tx = tx.clone();
+            spawn(move || tx.send(1).is_err())
+        });
+        let senders: Vec<_> = senders.collect();
+        yield_now();
+        senders.iter().for_each(|it| it.cancel());
+        let nothing = select! {
+            recv(ends[0].1) -> _ => false,
+            recv(ends[1].1) -> _ => false,
+            recv(ends[2].1) -> _ => false,
+            default => true,
+        };
+        assert!(nothing && senders.into_iter().all(|it| it.join().unwrap()));
+    };
+    assert_eq!(questions(false, last), questions(true, last));
+}
+
+#[test]
+fn arms_that_could_not_be_met_leave_the_same_choice_with_and_without_a_listener() {
+    let last = || {
+        let ends: Vec<_> = (0..4).map(|_| channel()).collect();
+        // Who only reserves cannot be met by who may not wait.
+        for (tx, _) in &ends[..3] {
+            let tx = tx.clone();
+            spawn(move || tx.reserving().wait().map(|it| it.send(1)).is_ok());
+        }
+        let tx = ends[3].0.clone();
+        spawn(move || tx.send(2).unwrap());
+        yield_now();
+        let trap = block_trap();
+        let it = select! {
+            recv(ends[0].1) -> it => it,
+            recv(ends[1].1) -> it => it,
+            recv(ends[2].1) -> it => it,
+            recv(ends[3].1) -> it => it,
+        };
+        drop(trap);
+        assert_eq!(it, Ok(2));
+        ends.iter().take(3).for_each(|(_, rx)| assert_eq!(rx.recv(), Ok(1)));
+    };
+    assert_eq!(questions(false, last), questions(true, last));
 }

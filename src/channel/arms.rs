@@ -76,10 +76,11 @@ impl<T> Receiver<T> {
         running::current().and_then(|me| self.core.take_handed(&me)).map(Ok)
     }
 
-    /// Whether an attempt is likely to succeed.
+    /// Whether an attempt is likely to succeed: as [`Arm::ready`], since the chooser is asked for
+    /// one of those that are.
     #[inline(always)]
     pub(crate) fn looks_ready(&self) -> bool {
-        self.core.may_take()
+        self.core.can_take()
     }
 }
 

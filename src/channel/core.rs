@@ -175,14 +175,6 @@ impl<T> Core<T> {
         }
     }
 
-    /// [`can_take`](Self::can_take) that may be mistaken about a sender who has been stopped.
-    #[inline(always)]
-    pub(super) fn may_take(&self) -> bool {
-        self.spot.side() == Side::Sender
-            || self.no_sender.get()
-            || (self.busy.get() && self.has_sender())
-    }
-
     #[inline(never)]
     fn has_sender(&self) -> bool {
         self.queue.borrow().senders.iter().any(|it| it.wait.is_open()) || self.no_sender.get()

@@ -299,7 +299,7 @@ impl Glance {
             }
         }
         while !ready.is_empty() {
-            let index = usize::from(ready.swap_remove(self.choose(ready.len())));
+            let index = usize::from(ready.remove(self.choose(ready.len())));
             if arms[index].attempt(at) {
                 return Some(index);
             }
