@@ -17,7 +17,7 @@ use super::stack::{self, Turn};
 use super::stacks::{self, Stacks};
 use super::stage::{self, Place, Slot, Stage};
 use super::table::{self, Table};
-use super::task::{Failure, Home, Task, flag};
+use super::task::{Extra, Failure, Home, Task, flag};
 use super::timer::Timers;
 use super::trace::Event;
 use super::wait;
@@ -386,6 +386,9 @@ impl Scheduler {
 
     fn finish(&self, task: &Rc<Task>) {
         task.set(flag::FINISHED);
+        if let Some(extra) = task.extra_if_any() {
+            self.clear(extra);
+        }
         if self.until.get() == Some(task.id()) {
             self.home.look_soon();
         }
@@ -395,6 +398,14 @@ impl Scheduler {
             self.note_panicked(task);
         }
         self.tell(|| Event::Finished { tasklet: task.id() });
+    }
+
+    /// Drops what destructors at the end of a tasklet left in it: an offer that a select has left
+    /// somewhere may be the last to refer to it, and is dropped where no code of the user may run.
+    fn clear(&self, extra: &Extra) {
+        let left = (extra.locals.take(), extra.injected.take());
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(left)));
+        dropped.unwrap_or_else(|panic| self.note_stray(panic));
     }
 
     /// Keeps a tasklet whose panic nobody has taken yet.
