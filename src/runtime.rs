@@ -457,15 +457,15 @@ fn take_panic(task: &Rc<Task>) -> Option<PanicReport> {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        if self.scheduler.is_unused() {
-            return self.scheduler.home.trace.silence();
+        if !self.scheduler.is_unused() {
+            // Whatever panicked and was not asked for ends here, like a detached thread's panic.
+            self.scheduler.drain();
+            self.report_abandoned();
+            drop(self.scheduler.panicked.take());
         }
-        // Whatever panicked and was not asked for ends here, like a detached thread's panic.
-        self.scheduler.drain();
-        self.report_abandoned();
-        drop(self.scheduler.panicked.take());
-        // A channel that outlives the runtime must not keep what its hooks own.
+        // A channel that outlives the runtime must not keep what its hooks and its chooser own.
         self.scheduler.home.trace.silence();
+        self.scheduler.home.choices.retire();
     }
 }
 

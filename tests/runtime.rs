@@ -417,3 +417,20 @@ fn a_runtime_dropped_inside_of_another_run_ends_its_tasklets_and_leaves_that_run
     });
     assert_eq!((value.unwrap(), ended.take()), ((7, Ok(())), vec![Err(Halt::Cancelled)]));
 }
+
+#[test]
+fn a_chooser_and_a_hook_with_an_end_go_with_their_runtime() {
+    let owned = Rc::new(());
+    let (tx, rx) = channel::<u8>();
+    let (choosing, listening) = ((owned.clone(), tx.clone()), (owned.clone(), tx));
+    let chooser = move |ways: usize| {
+        (choosing.1.balance().unsigned_abs() + Rc::strong_count(&choosing.0)) % ways
+    };
+    let hook =
+        move |_: &Event| assert!(Rc::strong_count(&listening.0) > 0 && listening.1.balance() == 0);
+    let runtime = Runtime::builder().chooser(chooser).on_event(hook).build();
+    let ended = runtime.run(|| spawn(move || rx.try_recv()).join().unwrap());
+    assert_eq!(ended.unwrap(), Ok(None));
+    drop(runtime);
+    assert_eq!(Rc::strong_count(&owned), 1);
+}

@@ -51,11 +51,24 @@ impl<F: FnMut(usize) -> usize> Chooser for F {
 pub(crate) enum Choices {
     /// SplitMix64 (Steele, Lea and Flood, 2014); its sequence is part of the replay format.
     Seeded(Cell<u64>),
-    /// Somebody else decides.
-    Given(RefCell<Box<dyn Chooser>>),
+    /// Somebody else decides, until the runtime has gone.
+    Given(RefCell<Option<Box<dyn Chooser>>>),
 }
 
 impl Choices {
+    /// Leaves them to `chooser`.
+    pub(crate) fn given(chooser: impl Chooser + 'static) -> Choices {
+        Choices::Given(RefCell::new(Some(Box::new(chooser))))
+    }
+
+    /// Drops a chooser: nothing is left to choose.
+    pub(crate) fn retire(&self) {
+        if let Choices::Given(chooser) = self {
+            let chooser = chooser.take();
+            drop(chooser);
+        }
+    }
+
     /// Whether the order of ready tasklets is a question too.
     pub(crate) fn decides_order(&self) -> bool {
         matches!(self, Choices::Given(_))
@@ -73,7 +86,9 @@ impl Choices {
                 let word = u128::from(split_mix(state)) * ways as u128;
                 (word >> 64) as usize
             }
-            Choices::Given(chooser) => chooser.borrow_mut().choose(ways) % ways,
+            Choices::Given(chooser) => {
+                chooser.borrow_mut().as_mut().map_or(0, |it| it.choose(ways) % ways)
+            }
         }
     }
 }
@@ -105,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_given_answer_that_is_too_large_wraps() {
-        let choices = Choices::Given(RefCell::new(Box::new(|ways: usize| ways + 1)));
+        let choices = Choices::given(|ways: usize| ways + 1);
         assert_eq!(choices.choose(5), 1);
     }
 

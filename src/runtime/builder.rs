@@ -192,7 +192,7 @@ impl RuntimeBuilder {
     /// assert_eq!(order.unwrap(), [2, 1, 0]);
     /// ```
     pub fn chooser(mut self, chooser: impl Chooser + 'static) -> RuntimeBuilder {
-        self.choices = Choices::Given(RefCell::new(Box::new(chooser)));
+        self.choices = Choices::given(chooser);
         self
     }
 
