@@ -29,7 +29,10 @@ impl fmt::Display for TaskletId {
     }
 }
 
-/// A node of the tree of spawns.
+/// Generations of a long line of descent that are written without memory to write them in.
+const SHOWN: usize = 64;
+
+/// A node of the tree of spawns. A line of them may be longer than a stack is deep.
 #[derive(Debug)]
 pub(crate) struct Path {
     parent: Option<Rc<Path>>,
@@ -37,21 +40,65 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    /// Writes `root.2.0` (the first tasklet of a run is the root; others made outside are `out.n`).
+    /// Writes `root.2.0`; of a long line only the first and the last, as `root.(9 more).2.0`.
     pub(crate) fn write(&self, out: &mut dyn FnMut(&[u8])) {
-        match &self.parent {
-            Some(parent) => {
-                parent.write(out);
-                out(b".");
-                write_number(self.nth, out);
+        let (mut last, mut count) = ([0; SHOWN], 0);
+        let first = self.climb(|nth| {
+            if let Some(place) = last.get_mut(count as usize) {
+                *place = nth;
             }
-            None if self.nth == 0 => out(b"root"),
-            None => {
-                out(b"out.");
-                write_number(self.nth, out);
-            }
+            count += 1;
+        });
+        first.write_first(out);
+        let shown = SHOWN.min(count as usize);
+        if count as usize > SHOWN {
+            out(b".(");
+            write_number(count - SHOWN as u32, out);
+            out(b" more)");
+        }
+        last[..shown].iter().rev().for_each(|nth| write_next(*nth, out));
+    }
+
+    /// Writes all of it.
+    fn write_out(&self, out: &mut dyn FnMut(&[u8])) {
+        let mut all = Vec::new();
+        self.climb(|nth| all.push(nth)).write_first(out);
+        all.iter().rev().for_each(|nth| write_next(*nth, out));
+    }
+
+    /// Tells the numbers up to the first of the line, which it returns.
+    fn climb(&self, mut tell: impl FnMut(u32)) -> &Path {
+        let mut here = self;
+        while let Some(parent) = &here.parent {
+            tell(here.nth);
+            here = parent;
+        }
+        here
+    }
+
+    /// Writes `root` (the first tasklet of a run) or `out.n` (others made outside).
+    fn write_first(&self, out: &mut dyn FnMut(&[u8])) {
+        if self.nth == 0 {
+            return out(b"root");
+        }
+        out(b"out");
+        write_next(self.nth, out);
+    }
+}
+
+impl Drop for Path {
+    fn drop(&mut self) {
+        // One after the other, not one within the other.
+        let mut elder = self.parent.take();
+        while let Some(mut path) = elder.and_then(Rc::into_inner) {
+            elder = path.parent.take();
         }
     }
+}
+
+fn write_next(nth: u32, out: &mut dyn FnMut(&[u8])) {
+    out(b".");
+    write_number(nth, out);
 }
 
 fn write_number(mut rest: u32, out: &mut dyn FnMut(&[u8])) {
@@ -136,8 +183,7 @@ impl Identity {
         match &self.parent {
             Some(parent) => {
                 parent.write(out);
-                out(b".");
-                write_number(self.nth, out);
+                write_next(self.nth, out);
             }
             None => Path { parent: None, nth: self.nth }.write(out),
         }
@@ -149,7 +195,7 @@ impl Identity {
     /// The path as text.
     pub(crate) fn path_text(&self) -> String {
         let mut text = Vec::new();
-        self.path().write(&mut |part| text.extend_from_slice(part));
+        self.path().write_out(&mut |part| text.extend_from_slice(part));
         String::from_utf8_lossy(&text).into_owned()
     }
 }
@@ -185,5 +231,18 @@ mod tests {
         let mut text = Vec::new();
         second.write(&mut |part| text.extend_from_slice(part));
         assert_eq!(text, b"`b` (root.1)");
+    }
+
+    #[test]
+    fn of_a_long_line_the_middle_is_left_out() {
+        let mut line = Rc::new(Path { parent: None, nth: 0 });
+        for nth in 0..200 {
+            line = Rc::new(Path { parent: Some(line), nth });
+        }
+        let mut text = Vec::new();
+        line.write(&mut |part| text.extend_from_slice(part));
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.starts_with("root.(136 more).136.137."), "{text}");
+        assert!(text.ends_with(".198.199"), "{text}");
     }
 }

@@ -89,7 +89,8 @@ impl TaskletRef {
 
     /// Where it stands in the tree of spawns, as `root.2.0`: the same in every schedule.
     ///
-    /// Tasklets spawned from outside of a run are `out.1`, `out.2` and so on.
+    /// Tasklets spawned from outside of a run are `out.1`, `out.2` and so on. Reports leave out the
+    /// middle of a path with more than 64 generations.
     ///
     /// ```
     /// use tasklets::{run, spawn};
