@@ -321,7 +321,8 @@ impl<'scope> Scope<'scope, '_> {
     /// Asks the tasklets to end, waits for at most `grace`, cancels the slow and waits for them.
     ///
     /// They are asked through [`stopping`](Self::stopping). Returns the slow. If the caller is
-    /// stopped, the grace is over; it waits for those that were cancelled all the same.
+    /// stopped, or under a [`block_trap`](crate::block_trap), the grace is over; it waits for those
+    /// that were cancelled all the same.
     ///
     /// # Panics
     /// If called by another tasklet than the one that opened the scope, and if it has to wait under

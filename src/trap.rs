@@ -78,7 +78,8 @@ impl fmt::Debug for BlockTrap {
 /// [`run_now`](crate::TaskletRef::run_now). Operations that need not wait are fine, any number of
 /// them: a caller whose budget is used up, and one whose partner is preferred, goes on until the
 /// trap is gone. Under a [`block_trap`] as well, what would wait returns
-/// [`Halt::CannotWait`](crate::Halt::CannotWait) and does not panic.
+/// [`Halt::CannotWait`](crate::Halt::CannotWait) and does not panic. A trap that is set inside of a
+/// scope and lives on does not keep the scope's end from waiting for the children, who borrow.
 ///
 /// Traps are counted: it is in force until each of a tasklet's guards is dropped, in any order, by
 /// whomever; other tasklets may switch. Outside a run it does nothing.

@@ -194,7 +194,7 @@ impl Scheduler {
     #[cold]
     fn too_many(&self) -> String {
         let (most, what) = stacks::limit();
-        let what = if self.limit < most { "Builder::max_tasklets" } else { what };
+        let what = if self.limit < most { "RuntimeBuilder::max_tasklets" } else { what };
         format!("{} tasklets are alive, as many as {what} allows", self.limit)
     }
 
