@@ -82,7 +82,7 @@ pub fn try_scope<'env, R>(
     f: impl for<'scope> FnOnce(Scope<'scope, 'env>) -> R,
 ) -> Result<R, ScopeError> {
     let at = Location::caller();
-    let parent = match running::waiter_here() {
+    let parent = match running::waiter_here(at) {
         Ok(parent) => parent,
         Err(why) => panic!("a scope has to wait for its tasklets, but {why}"),
     };

@@ -75,7 +75,7 @@ pub(crate) fn after_now(delay: Duration) -> Nanos {
 pub fn sleep(delay: Duration) -> Result<(), Halt> {
     if delay.is_zero() {
         running::gate(true)?;
-        running::waiter()?;
+        running::waiter(Location::caller())?;
         running::yield_now();
         return Ok(());
     }

@@ -209,6 +209,8 @@ fn under_a_switch_trap_every_operation_that_would_switch_panics_and_names_the_tr
             let message = panic_of(operation).unwrap_or_else(|| panic!("{name} does not panic"));
             let place = format!("root would switch under the switch trap set at {}", file!());
             assert!(message.contains(&format!("{place}:{line}:")), "{name}: {message}");
+            let operation = format!("in its operation at {}:", file!());
+            assert!(message.contains(&operation), "{name}: {message}");
         }
         drop((trap, reserving));
         assert_eq!(tx.balance(), 0, "nothing is left behind");

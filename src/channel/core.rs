@@ -322,7 +322,7 @@ impl<T> Core<T> {
 
     /// After a held delivery: waits until `receiver` has accepted (or cannot any more).
     pub(super) fn await_acceptance(&self, receiver: &Rc<Task>, at: &'static Location<'static>) {
-        let Ok(me) = running::waiter_here() else { return };
+        let Ok(me) = running::waiter_here(at) else { return };
         let wait = Wait::open(me.clone());
         let partner = Partner { wait, hold: false };
         self.queue().held.push((key(receiver), partner));

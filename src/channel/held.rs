@@ -107,7 +107,7 @@ pub(super) fn receive<T>(
             Taken::Again => continue,
             Taken::Nobody => {}
         }
-        let task = running::waiter()?;
+        let task = running::waiter(at)?;
         receiver.note_holder();
         let offer = ReceiveOffer { wait: Wait::open(task.clone()), branch: 0, hold: true };
         core.queue().receivers.push(offer);

@@ -61,7 +61,7 @@ impl<T: 'static> Receiver<T> {
     /// `None`: the partner went away again.
     #[inline(always)]
     fn recv_parked(&self, at: &'static Location<'static>) -> Result<Option<T>, Halt> {
-        let task = running::waiter()?;
+        let task = running::waiter(at)?;
         let core = &*self.core;
         core.offer_receiver(Wait::open(task.clone()), 0);
         match running::park(&task, Doing::Receiving(core.id), at) {

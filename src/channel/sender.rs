@@ -60,7 +60,7 @@ impl<T: 'static> Sender<T> {
 
     #[inline(always)]
     fn send_parked(&self, value: T, at: &'static Location<'static>) -> Result<(), SendError<T>> {
-        let task = match running::waiter() {
+        let task = match running::waiter(at) {
             Ok(task) => task,
             Err(why) => return Err(SendError { value, why }),
         };

@@ -14,29 +14,53 @@ pub fn every_choice(
     look: &mut dyn FnMut(&Run, &Names),
 ) -> Verdict {
     let (mut names, mut verdict) = (Names::new(), Verdict::default());
-    // The choice made at each quiet point, and how many there were.
-    let mut stack: Vec<(usize, usize)> = Vec::new();
+    let mut ways = Ways::default();
     loop {
-        let mut depth = 0;
         let run = execute(system, &mut names, settings.rules, &mut |enabled| {
-            if depth == stack.len() {
-                stack.push((0, enabled.events.len()));
-            }
-            depth += 1;
-            Choice::Take(stack[depth - 1].0)
+            Choice::Take(ways.next(enabled.events.len()))
         });
         look(&run, &names);
         let goes_on = verdict.count(&run, settings);
-        while stack.last().is_some_and(|(taken, ways)| taken + 1 == *ways) {
-            stack.pop();
-        }
-        let Some((taken, _)) = stack.last_mut() else {
+        if !ways.turn() {
             verdict.exhausted = verdict.cut == 0;
             return verdict;
-        };
+        }
         if !goes_on {
             return verdict;
         }
-        *taken += 1;
+    }
+}
+
+/// A walk through all sequences of choices, the last choice varying first.
+#[derive(Debug, Default)]
+pub(super) struct Ways {
+    /// The choice made at each quiet point, and how many there were.
+    stack: Vec<(usize, usize)>,
+    /// How many choices the present run has made.
+    depth: usize,
+}
+
+impl Ways {
+    /// Whether the next choice is one that no run has made before.
+    pub(super) fn is_new(&self) -> bool {
+        self.depth == self.stack.len()
+    }
+
+    /// The next choice of the present run, among so many.
+    pub(super) fn next(&mut self, count: usize) -> usize {
+        if self.is_new() {
+            self.stack.push((0, count));
+        }
+        self.depth += 1;
+        self.stack[self.depth - 1].0
+    }
+
+    /// Turns to the next run; false if there is none.
+    pub(super) fn turn(&mut self) -> bool {
+        self.depth = 0;
+        while self.stack.last().is_some_and(|(taken, ways)| taken + 1 == *ways) {
+            self.stack.pop();
+        }
+        self.stack.last_mut().map(|(taken, _)| *taken += 1).is_some()
     }
 }

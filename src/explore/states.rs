@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use super::brute::Ways;
 use super::event::Names;
 use super::run::Run;
 use super::system::{Choice, System, execute};
@@ -23,19 +24,13 @@ pub fn every_state(
 ) -> Verdict {
     let (mut names, mut verdict) = (Names::new(), Verdict::default());
     let mut seen = BTreeSet::new();
-    // The choice made at each quiet point, and how many there were.
-    let mut stack: Vec<(usize, usize)> = Vec::new();
+    let mut ways = Ways::default();
     loop {
-        let mut depth = 0;
         let run = execute(system, &mut names, settings.rules, &mut |enabled| {
-            if depth == stack.len() {
-                if !seen.insert(enabled.state()) {
-                    return Choice::Abandon;
-                }
-                stack.push((0, enabled.events.len()));
+            if ways.is_new() && !seen.insert(enabled.state()) {
+                return Choice::Abandon;
             }
-            depth += 1;
-            Choice::Take(stack[depth - 1].0)
+            Choice::Take(ways.next(enabled.events.len()))
         });
         if run.is_complete() {
             seen.insert(run.state);
@@ -43,16 +38,12 @@ pub fn every_state(
         look(&run, &names);
         let goes_on = verdict.count(&run, settings);
         verdict.states = Some(seen.len() as u64);
-        while stack.last().is_some_and(|(taken, ways)| taken + 1 == *ways) {
-            stack.pop();
-        }
-        let Some((taken, _)) = stack.last_mut() else {
+        if !ways.turn() {
             verdict.exhausted = verdict.cut == 0;
             return verdict;
-        };
+        }
         if !goes_on {
             return verdict;
         }
-        *taken += 1;
     }
 }

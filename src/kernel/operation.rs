@@ -145,7 +145,7 @@ fn wait_for_any(
     if patience == Patience::None {
         return Err(None);
     }
-    let task = running::waiter_here().map_err(|why| halt_first(arms, why))?;
+    let task = running::waiter_here(at).map_err(|why| halt_first(arms, why))?;
     let offered = Offered::publish(arms, Wait::open(task));
     if offered.width == 0 && patience == Patience::Forever {
         running::close_wait(&offered.wait.task);

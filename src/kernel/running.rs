@@ -191,7 +191,7 @@ pub(crate) fn yield_now() {
     task.home.ready.push(task.clone());
     if !task.seat.suspend() {
         task.home.ready.remove(&task);
-        wrong_place(&task);
+        wrong_place(&task, Location::caller());
     }
 }
 
@@ -203,7 +203,7 @@ fn yield_watched(task: &Rc<Task>) {
         count_ignored(task);
     }
     if !thread::panicking() && !task.has(flag::BLOCK_TRAP) {
-        check_place(task);
+        check_place(task, Location::caller());
         task.home.ready.push(task.clone());
         task.seat.suspend();
     }
@@ -215,10 +215,10 @@ fn yield_watched(task: &Rc<Task>) {
 /// Under a switch trap.
 #[track_caller]
 #[inline(always)]
-pub(crate) fn waiter() -> Result<Rc<Task>, Halt> {
+pub(crate) fn waiter(at: &'static Location<'static>) -> Result<Rc<Task>, Halt> {
     let task = current().ok_or(Halt::CannotWait)?;
     if thread::panicking() || task.has(flag::BLOCK_TRAP | flag::SWITCH_TRAP) {
-        return trapped(task);
+        return trapped(task, at);
     }
     Ok(task)
 }
@@ -236,40 +236,42 @@ pub(crate) fn may_wait() -> Option<Rc<Task>> {
 /// Under a switch trap, and on the stack of a raw generator.
 #[track_caller]
 #[inline(always)]
-pub(crate) fn waiter_here() -> Result<Rc<Task>, Halt> {
-    let task = waiter()?;
-    check_place(&task);
+pub(crate) fn waiter_here(at: &'static Location<'static>) -> Result<Rc<Task>, Halt> {
+    let task = waiter(at)?;
+    check_place(&task, at);
     Ok(task)
 }
 
 #[track_caller]
 #[cold]
 #[inline(never)]
-fn trapped(task: Rc<Task>) -> Result<Rc<Task>, Halt> {
+fn trapped(task: Rc<Task>, at: &'static Location<'static>) -> Result<Rc<Task>, Halt> {
     if !thread::panicking() && !task.has(flag::BLOCK_TRAP) {
-        wrong_place(&task);
+        wrong_place(&task, at);
     }
     Err(Halt::CannotWait)
 }
 
 #[track_caller]
 #[inline]
-fn check_place(task: &Task) {
+fn check_place(task: &Task, at: &Location<'_>) {
     if task.has(flag::SWITCH_TRAP) || !task.seat.is_own() {
-        wrong_place(task);
+        wrong_place(task, at);
     }
 }
 
 #[track_caller]
 #[cold]
 #[inline(never)]
-fn wrong_place(task: &Task) -> ! {
+fn wrong_place(task: &Task, at: &Location<'_>) -> ! {
     let set_at = task.extra().switch_traps.borrow().last().copied();
     match set_at {
-        Some(set_at) => panic!("{task:?} would switch under the switch trap set at {set_at}"),
+        Some(set_at) => panic!(
+            "{task:?} would switch under the switch trap set at {set_at}, in its operation at {at}"
+        ),
         None => panic!(
-            "{task:?} would wait inside a raw generator: a tasklet can only be suspended on its \
-             own stack"
+            "{task:?} would wait inside a raw generator, in its operation at {at}: a tasklet can \
+             only be suspended on its own stack"
         ),
     }
 }
@@ -308,7 +310,7 @@ pub(crate) fn halt_of(task: &Rc<Task>, outcome: u32) -> Option<Halt> {
         wait::CANCELLED => Some(fail(task, Halt::Cancelled)),
         wait::TIMED_OUT => Some(Halt::TimedOut),
         wait::INJECTED => Some(fail(task, Halt::Injected)),
-        wait::MISPLACED => wrong_place(task),
+        wait::MISPLACED => wrong_place(task, task.at.get().unwrap_or(task.who.spawned_at)),
         _ => None,
     }
 }
@@ -321,7 +323,7 @@ pub(crate) fn wait_for(
     publish: impl FnOnce(Wait),
 ) -> Result<u32, Halt> {
     gate(true)?;
-    let task = waiter_here()?;
+    let task = waiter_here(at)?;
     publish(Wait::open(task.clone()));
     let outcome = park(&task, doing, at);
     halt_of(&task, outcome).map_or(Ok(outcome), Err)

@@ -387,7 +387,7 @@ impl<'a> Select<'a> {
         patience: Patience,
         at: &'static Location<'static>,
     ) -> Result<Option<Won>, Halt> {
-        let task = running::waiter_here()?;
+        let task = running::waiter_here(at)?;
         let wait = Wait::open(task.clone());
         // Receiving arms stand in their channels already.
         for index in &self.sends {

@@ -326,7 +326,7 @@ impl TaskletRef {
     #[track_caller]
     #[doc(alias("run", "switch", "switch_to"))]
     pub fn run_now(&self) -> bool {
-        let Ok(me) = running::waiter_here() else { return false };
+        let Ok(me) = running::waiter_here(Location::caller()) else { return false };
         if !Rc::ptr_eq(&me.home, &self.task.home) {
             return false;
         }
