@@ -6,6 +6,7 @@
 //! Call: `Queued -> Begun -> Answered`, `Queued -> Forgotten`.
 
 use crate::error::Halt;
+use crate::kernel::announce;
 use crate::kernel::poller::Message;
 use crate::kernel::running;
 use crate::kernel::scheduler::Scheduler;
@@ -51,6 +52,11 @@ type Job = Box<dyn FnOnce() + Send>;
 pub fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<T, Halt> {
     let at = Location::caller();
     let scheduler = Scheduler::active().ok_or(Halt::CannotWait)?;
+    if announce::controlled().is_some() {
+        // A run that is explored has one OS thread: the call is part of the tasklet's own step.
+        running::gate(true)?;
+        return Ok(f());
+    }
     let pool = scheduler.extension::<Pool>();
     let unwanted = Arc::new(AtomicBool::new(false));
     let mut call = usize::MAX;

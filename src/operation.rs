@@ -4,7 +4,8 @@
 //! (Reppy, 1991). Operation: `Idle -> Happened`, then its output is taken once.
 
 use crate::error::Halt;
-use crate::kernel::operation::{Arm, Patience, choose, perform};
+use crate::kernel::control::Ways;
+use crate::kernel::operation::{Arm, Patience, choose, leaf, perform};
 use crate::kernel::running;
 use crate::kernel::wait::Wait;
 use std::panic::Location;
@@ -195,6 +196,12 @@ impl<O: Operation + ?Sized> Arm for &mut O {
     fn width(&self) -> u32 {
         (**self).width()
     }
+    fn ways(&self, ways: &mut Ways) {
+        (**self).ways(ways);
+    }
+    fn pick(&mut self, branch: u32) -> Option<&mut dyn Arm> {
+        (**self).pick(branch)
+    }
 }
 
 impl<O: Operation + ?Sized> Operation for &mut O {
@@ -234,6 +241,12 @@ impl<O: Arm, F> Arm for Map<O, F> {
     }
     fn width(&self) -> u32 {
         self.operation.width()
+    }
+    fn ways(&self, ways: &mut Ways) {
+        self.operation.ways(ways);
+    }
+    fn pick(&mut self, branch: u32) -> Option<&mut dyn Arm> {
+        self.operation.pick(branch)
     }
 }
 
@@ -277,6 +290,14 @@ impl<O: Arm> Arm for OnlyIf<O> {
     }
     fn width(&self) -> u32 {
         if self.enabled { self.operation.width() } else { 0 }
+    }
+    fn ways(&self, ways: &mut Ways) {
+        if self.enabled {
+            self.operation.ways(ways);
+        }
+    }
+    fn pick(&mut self, branch: u32) -> Option<&mut dyn Arm> {
+        self.operation.pick(branch)
     }
 }
 
@@ -342,6 +363,19 @@ impl<L: Arm, R: Arm> Arm for Or<L, R> {
     }
     fn width(&self) -> u32 {
         self.left.width() + self.right.width()
+    }
+    fn ways(&self, ways: &mut Ways) {
+        self.left.ways(ways);
+        self.right.ways(ways);
+    }
+    fn pick(&mut self, branch: u32) -> Option<&mut dyn Arm> {
+        let left = self.left.width();
+        self.right_won = branch >= left;
+        Some(if self.right_won {
+            leaf(&mut self.right, branch - left)
+        } else {
+            leaf(&mut self.left, branch)
+        })
     }
 }
 

@@ -5,9 +5,11 @@
 //! Runtime: `New -> Driven <-> Resting -> Drained`.
 
 mod builder;
+mod controlled;
 mod report;
 
 pub use builder::RuntimeBuilder;
+pub(crate) use controlled::Decide;
 pub use report::{PanicReport, Progress, RunError};
 
 use crate::inspect::{Counts, Snapshot, StuckReport, TaskletInfo};

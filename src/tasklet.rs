@@ -10,7 +10,9 @@ pub use builder::{Builder, SpawnError};
 pub use reference::{State, TaskletRef};
 
 use crate::error::{Halt, JoinError};
+use crate::kernel::announce;
 use crate::kernel::body::Body;
+use crate::kernel::control::{Way, Ways};
 use crate::kernel::operation::Arm;
 use crate::kernel::running::{self, Unwound};
 use crate::kernel::scheduler::{Scheduler, has_panic};
@@ -344,7 +346,10 @@ impl<T> Tasklet<T> {
 
 /// Waits until `task` has ended.
 #[inline(always)]
-fn await_end(task: &Task, at: &'static Location<'static>) -> Result<(), Halt> {
+fn await_end(task: &Rc<Task>, at: &'static Location<'static>) -> Result<(), Halt> {
+    if announce::controlled().is_some() {
+        return announce::await_end(task, at);
+    }
     if !task.has(flag::FINISHED) {
         running::wait_for(Doing::Joining(task.id()), at, |wait| task.add_joiner(wait, 0))?;
     }
@@ -362,7 +367,7 @@ impl<T> std::ops::Deref for Tasklet<T> {
 impl<T> Drop for Tasklet<T> {
     fn drop(&mut self) {
         self.me.task.set(flag::DETACHED);
-        if self.is_finished()
+        if self.me.task.has(flag::FINISHED)
             && has_panic(&self.me.task)
             && let Some(scheduler) = Scheduler::active()
         {
@@ -379,10 +384,10 @@ impl<T> fmt::Debug for Tasklet<T> {
 
 impl<T> Arm for Tasklet<T> {
     fn attempt(&mut self, _: &'static Location<'static>) -> bool {
-        self.is_finished()
+        self.me.task.has(flag::FINISHED)
     }
     fn ready(&self) -> bool {
-        self.is_finished()
+        self.me.task.has(flag::FINISHED)
     }
     fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
         wait.must_withdraw();
@@ -397,6 +402,9 @@ impl<T> Arm for Tasklet<T> {
     }
     fn halt(&mut self, why: Halt) {
         self.outcome = Some(Err(JoinError::Halted(why)));
+    }
+    fn ways(&self, ways: &mut Ways) {
+        ways.push(Way::Join(self.me.id()));
     }
     fn doing(&self) -> Doing {
         Doing::Joining(self.me.id())

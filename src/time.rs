@@ -5,6 +5,7 @@
 
 use crate::error::Halt;
 use crate::kernel::clock::{NEVER, Nanos};
+use crate::kernel::control::{Way, Ways};
 use crate::kernel::operation::Arm;
 use crate::kernel::running;
 use crate::kernel::scheduler::Scheduler;
@@ -223,6 +224,9 @@ impl Arm for After {
     fn halt(&mut self, why: Halt) {
         self.outcome = Some(Err(why));
     }
+    fn ways(&self, ways: &mut Ways) {
+        ways.push(Way::Timer(self.at()));
+    }
     fn doing(&self) -> Doing {
         Doing::Sleeping(self.at())
     }
@@ -288,6 +292,9 @@ impl Arm for Tick {
     }
     fn halt(&mut self, why: Halt) {
         self.timer.halt(why);
+    }
+    fn ways(&self, ways: &mut Ways) {
+        ways.push(Way::Timer(self.timer.at()));
     }
     fn doing(&self) -> Doing {
         self.timer.doing()
@@ -406,9 +413,10 @@ impl Region {
         }
         let former = task.extra().region.replace(Some(region.clone()));
         drop(former);
+        task.extra().deadline.set(region.earliest());
         if at <= scheduler.home.clock.now() {
             region.ring();
-        } else {
+        } else if scheduler.home.controlled().is_none() {
             scheduler.add_alarm(at, region.clone());
         }
         region
@@ -429,6 +437,7 @@ impl Region {
         members.push(Rc::downgrade(child));
         drop(members);
         drop(child.extra().region.replace(Some(region.clone())));
+        child.extra().deadline.set(region.earliest());
         if region.has_expired() {
             child.set(flag::TIMED_OUT);
         }
@@ -443,8 +452,15 @@ impl Region {
         if !outer.as_ref().is_some_and(|it| it.has_expired()) {
             task.clear(flag::TIMED_OUT);
         }
+        task.extra().deadline.set(outer.as_ref().and_then(|it| it.earliest()));
         let outer = outer.map(|it| it as Rc<dyn std::any::Any>);
         drop(task.extra().region.replace(outer));
+    }
+
+    /// The earliest deadline that is in force in it.
+    fn earliest(&self) -> Option<Nanos> {
+        let outer = self.parent.as_ref().and_then(|it| it.earliest());
+        outer.into_iter().chain((self.at != NEVER).then_some(self.at)).min()
     }
 
     fn has_expired(&self) -> bool {

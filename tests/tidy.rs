@@ -18,6 +18,7 @@ const RANKS: &[(&str, u32)] = &[
     ("kernel/stage", 0),
     ("kernel/trace", 0),
     // A control block holds its queue link, and a wait is of a control block.
+    ("kernel/control", 1),
     ("kernel/task", 1),
     ("kernel/wait", 1),
     ("kernel/ready", 1),
@@ -26,6 +27,7 @@ const RANKS: &[(&str, u32)] = &[
     ("kernel/timer", 2),
     ("kernel/poller", 2),
     ("kernel/running", 2),
+    ("kernel/announce", 2),
     ("kernel/scheduler", 3),
     ("kernel/operation", 4),
     // The public face of an operation, which everything that makes one implements.
@@ -51,6 +53,11 @@ const RANKS: &[(&str, u32)] = &[
 /// Modules of one rank that know each other on purpose.
 const CIRCLES: &[(&str, &str)] = &[
     ("kernel/task", "kernel/wait"),
+    // A scheduler has its control, whose news are about tasklets and their waits.
+    ("kernel/task", "kernel/control"),
+    ("kernel/control", "kernel/wait"),
+    // What an operation passes first is, in a controlled run, that it is announced.
+    ("kernel/running", "kernel/announce"),
     ("kernel/task", "kernel/ready"),
     // Timeouts are methods of the ends of a channel.
     ("channel", "time"),

@@ -9,6 +9,7 @@ use super::held::Permit;
 use super::queue::SendOffer;
 use super::spot::Side;
 use crate::error::{Halt, SendError};
+use crate::kernel::control::{Way, Ways};
 use crate::kernel::operation::Arm;
 use crate::kernel::running;
 use crate::kernel::task::Doing;
@@ -113,6 +114,10 @@ impl<T> Arm for Receiving<'_, T> {
 
     fn halt(&mut self, why: Halt) {
         self.outcome = Some(Err(why));
+    }
+
+    fn ways(&self, ways: &mut Ways) {
+        ways.push(Way::Receive(self.from.core.id));
     }
 
     fn doing(&self) -> Doing {
@@ -228,6 +233,10 @@ impl<T> Arm for Sending<'_, T> {
         self.outcome = Some(Err(why));
     }
 
+    fn ways(&self, ways: &mut Ways) {
+        ways.push(Way::Send(self.to.core.id));
+    }
+
     fn doing(&self) -> Doing {
         Doing::Sending(self.core().id)
     }
@@ -302,6 +311,10 @@ impl<T> Arm for Reserving<'_, T> {
 
     fn halt(&mut self, why: Halt) {
         self.outcome = Some(Err(why));
+    }
+
+    fn ways(&self, ways: &mut Ways) {
+        ways.push(Way::Send(self.to.core.id));
     }
 
     fn doing(&self) -> Doing {

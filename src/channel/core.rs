@@ -6,6 +6,7 @@
 use super::Prefer;
 use super::queue::{Partner, Queue, ReceiveOffer, SendOffer, key};
 use super::spot::{Side, Spot};
+use crate::kernel::announce;
 use crate::kernel::running;
 use crate::kernel::task::{Doing, Holder, Home, PartnerId, Task};
 use crate::kernel::trace::{ChannelId, Direction, Event};
@@ -100,6 +101,7 @@ impl<T> Core<T> {
         });
         if let Some(task) = running::current() {
             core.list(&task.home);
+            announce::made(&task, core.id);
         }
         core
     }

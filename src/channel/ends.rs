@@ -4,12 +4,15 @@
 
 use super::core::Core;
 use crate::error::Halt;
+use crate::kernel::announce::{self, Go, Stops, announce};
+use crate::kernel::control::Way;
 use crate::kernel::name::TaskletId;
 use crate::kernel::running;
-use crate::kernel::task::Holder;
+use crate::kernel::task::{Doing, Holder};
 use crate::kernel::trace::{ChannelId, Direction};
 use std::cell::Cell;
 use std::fmt;
+use std::panic::Location;
 use std::rc::Rc;
 
 /// The end of a channel that gives values.
@@ -61,9 +64,20 @@ fn maker() -> Holder {
     Holder { tasklet: running::current().map(|it| it.id()), used: false }
 }
 
+/// Whether an operation may look for a partner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    Open,
+    /// It was decided that none is there.
+    Shut,
+}
+
 /// Methods that both ends have.
 macro_rules! both_ends {
-    ($end:ident, $handles:ident, $gone:ident, $close:ident, $title:literal, $direction:ident) => {
+    (
+        $end:ident, $handles:ident, $gone:ident, $close:ident, $title:literal, $direction:ident,
+        $doing:ident
+    ) => {
         impl<T: 'static> $end<T> {
             pub(super) fn first(core: Rc<Core<T>>) -> $end<T> {
                 let slot = core.$handles.borrow_mut().insert(maker());
@@ -72,21 +86,37 @@ macro_rules! both_ends {
 
             /// What an operation does first: see [`running::gate`].
             #[inline(always)]
-            pub(super) fn begin(&self, may_wait: bool) -> Result<(), Halt> {
+            pub(super) fn begin(
+                &self,
+                may_wait: bool,
+                at: &'static Location<'static>,
+            ) -> Result<Gate, Halt> {
                 if running::passes(self.holder.get()) {
-                    return Ok(());
+                    return Ok(Gate::Open);
                 }
-                self.begin_watched(may_wait)
+                self.begin_watched(may_wait, at)
             }
 
             #[cold]
             #[inline(never)]
-            fn begin_watched(&self, may_wait: bool) -> Result<(), Halt> {
+            fn begin_watched(
+                &self,
+                may_wait: bool,
+                at: &'static Location<'static>,
+            ) -> Result<Gate, Halt> {
                 self.note_holder();
-                if running::gate(may_wait)? {
-                    self.core.tell(Direction::$direction);
+                if !running::gate(may_wait)? {
+                    return Ok(Gate::Open);
                 }
-                Ok(())
+                self.core.tell(Direction::$direction);
+                let way = Way::$direction(self.core.id);
+                let doing = Doing::$doing(self.core.id);
+                let chosen = if may_wait {
+                    announce(&[way], Stops::All, doing, at)?
+                } else {
+                    announce(&[way, Way::Default], Stops::None, doing, at)?
+                };
+                Ok(if chosen == Go::Way(1) { Gate::Shut } else { Gate::Open })
             }
 
             /// Notes that the running tasklet uses this handle.
@@ -118,7 +148,9 @@ macro_rules! both_ends {
             /// });
             /// ```
             #[doc(alias = "len")]
+            #[track_caller]
             pub fn balance(&self) -> isize {
+                announce::refuse("asking who waits at a channel", Location::caller());
                 self.core.balance()
             }
 
@@ -136,7 +168,9 @@ macro_rules! both_ends {
             /// });
             /// ```
             #[doc(alias = "queue")]
+            #[track_caller]
             pub fn waiters(&self) -> (Vec<TaskletId>, Vec<TaskletId>) {
+                announce::refuse("asking who waits at a channel", Location::caller());
                 self.core.waiters()
             }
 
@@ -225,6 +259,7 @@ macro_rules! both_ends {
                 handles.try_remove(self.slot);
                 let last = handles.is_empty();
                 drop(handles);
+                self.core.tell_dropped(Direction::$direction, last);
                 if last {
                     self.core.$close();
                 }
@@ -238,11 +273,11 @@ macro_rules! both_ends {
                 if let Some(name) = self.name() {
                     out.field("name", &name);
                 }
-                out.field("balance", &self.balance()).finish_non_exhaustive()
+                out.field("balance", &self.core.balance()).finish_non_exhaustive()
             }
         }
     };
 }
 
-both_ends!(Sender, senders, no_receiver, close_to_receivers, "Sender", Send);
-both_ends!(Receiver, receivers, no_sender, close_to_senders, "Receiver", Receive);
+both_ends!(Sender, senders, no_receiver, close_to_receivers, "Sender", Send, Sending);
+both_ends!(Receiver, receivers, no_sender, close_to_senders, "Receiver", Receive, Receiving);

@@ -3,6 +3,7 @@
 //! Always: telling changes nothing but where a waiter is kept.
 
 use super::core::Core;
+use crate::kernel::announce;
 use crate::kernel::name::TaskletId;
 use crate::kernel::running;
 use crate::kernel::task::{ChannelFacts, Facts, Holder, Home};
@@ -43,6 +44,15 @@ impl<T> Core<T> {
         };
         if let Some(holder) = handles.borrow_mut().get_mut(slot) {
             *holder = Holder { tasklet: Some(task.id()), used: true };
+        }
+    }
+
+    /// Tells who controls the run that a handle was dropped.
+    pub(super) fn tell_dropped(&self, end: Direction, last: bool) {
+        if let Some((home, _)) = &*self.listed.borrow()
+            && let Some(control) = home.controlled()
+        {
+            announce::dropped(control, self.id, end, last);
         }
     }
 

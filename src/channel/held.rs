@@ -7,6 +7,8 @@ use super::core::{Core, Taken};
 use super::ends::Receiver;
 use super::queue::{Partner, ReceiveOffer};
 use crate::error::{Halt, SendError};
+use crate::kernel::announce::{Stops, announce};
+use crate::kernel::control::Way;
 use crate::kernel::running;
 use crate::kernel::task::Doing;
 use crate::kernel::trace::Direction;
@@ -100,6 +102,8 @@ pub(super) fn receive<T>(
     loop {
         if running::gate(true)? {
             core.trace(Direction::Receive);
+            let doing = Doing::Receiving(core.id);
+            announce(&[Way::Receive(core.id)], Stops::All, doing, at)?;
         }
         match core.take_holding(at) {
             Taken::Value((value, sender)) => return Ok(Held { value: Some(value), sender }),

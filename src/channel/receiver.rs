@@ -4,7 +4,7 @@
 
 use super::arms::Receiving;
 use super::core::Taken;
-use super::ends::Receiver;
+use super::ends::{Gate, Receiver};
 use super::held::{self, Held};
 use super::iter::Iter;
 use crate::error::Halt;
@@ -45,7 +45,7 @@ impl<T: 'static> Receiver<T> {
     pub fn recv(&self) -> Result<T, Halt> {
         let at = Location::caller();
         loop {
-            self.begin(true)?;
+            self.begin(true, at)?;
             match self.core.take(at) {
                 Taken::Value(value) => return Ok(value),
                 Taken::Closed => return Err(Halt::Closed),
@@ -103,7 +103,9 @@ impl<T: 'static> Receiver<T> {
     pub fn try_recv(&self) -> Result<Option<T>, Halt> {
         let at = Location::caller();
         loop {
-            self.begin(false)?;
+            if self.begin(false, at)? == Gate::Shut {
+                return Ok(None);
+            }
             match self.core.take(at) {
                 Taken::Value(value) => return Ok(Some(value)),
                 Taken::Closed => return Err(Halt::Closed),

@@ -4,7 +4,7 @@
 
 use super::arms::{Reserving, Sending};
 use super::core::Given;
-use super::ends::Sender;
+use super::ends::{Gate, Sender};
 use crate::error::{Halt, SendError};
 use crate::kernel::operation::{Patience, perform};
 use crate::kernel::running;
@@ -44,7 +44,7 @@ impl<T: 'static> Sender<T> {
     #[inline(always)]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         let at = Location::caller();
-        if let Err(why) = self.begin(true) {
+        if let Err(why) = self.begin(true, at) {
             return Err(SendError { value, why });
         }
         match self.core.give(value) {
@@ -112,8 +112,10 @@ impl<T: 'static> Sender<T> {
     #[doc(alias("signal", "put_nowait"))]
     pub fn try_send(&self, value: T) -> Result<Option<T>, SendError<T>> {
         let at = Location::caller();
-        if let Err(why) = self.begin(false) {
-            return Err(SendError { value, why });
+        match self.begin(false, at) {
+            Ok(Gate::Open) => {}
+            Ok(Gate::Shut) => return Ok(Some(value)),
+            Err(why) => return Err(SendError { value, why }),
         }
         match self.core.give(value) {
             Given::Done => Ok(None),

@@ -6,6 +6,7 @@ use super::core::{Core, Taken};
 use super::ends::{Receiver, Sender};
 use super::queue::{Partner, SendOffer, Standing};
 use crate::error::{Halt, SendError};
+use crate::kernel::control::Way;
 use crate::kernel::task::Task;
 use crate::kernel::trace::Direction;
 use crate::kernel::wait::Wait;
@@ -46,6 +47,8 @@ pub trait SelectEnd {
     fn give_up(&self, grant: &mut Grant);
     /// The address of the channel.
     fn channel(&self) -> usize;
+    /// What it does, in a run that is explored.
+    fn way(&self) -> Way;
 }
 
 impl<T> SelectEnd for Receiver<T> {
@@ -84,6 +87,10 @@ impl<T> SelectEnd for Receiver<T> {
 
     fn channel(&self) -> usize {
         Rc::as_ptr(&self.core).addr()
+    }
+
+    fn way(&self) -> Way {
+        Way::Receive(self.core.id)
     }
 }
 
@@ -147,6 +154,10 @@ impl<T> SelectEnd for Sender<T> {
 
     fn channel(&self) -> usize {
         Rc::as_ptr(&self.core).addr()
+    }
+
+    fn way(&self) -> Way {
+        Way::Send(self.core.id)
     }
 }
 

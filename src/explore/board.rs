@@ -8,6 +8,7 @@ use super::clock::Clock;
 use super::event::{Branch, ChannelName, Event, Kind, Names, Offer, Side, Slot, TaskletName, mix};
 use super::run::{EventRecord, Outcome, Run, SlotRecord, Tick};
 use super::system::{Choice, Enabled, Rules};
+use std::panic::Location;
 
 /// What the board knows about a tasklet that runs.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +49,8 @@ pub struct Board<'a> {
     now: u64,
     /// The first panic.
     panic: Option<(TaskletName, String)>,
+    /// The first thing that cannot be explored.
+    refused: Option<(TaskletName, String)>,
     /// Set when the run was stopped from outside.
     stopped: Option<Outcome>,
 }
@@ -75,6 +78,7 @@ impl<'a> Board<'a> {
             enabled: Vec::new(),
             now: 0,
             panic: None,
+            refused: None,
             stopped: None,
         };
         board.live(TaskletName::ROOT).alive = true;
@@ -149,6 +153,24 @@ impl<'a> Board<'a> {
         self.offer_with(tasklet, branches.iter().map(|it| (*it, None)));
     }
 
+    /// As [`offer`](Self::offer), and says where in the source the operation is.
+    pub(super) fn offer_at(
+        &mut self,
+        tasklet: TaskletName,
+        branches: &[Branch],
+        at: &'static Location<'static>,
+    ) {
+        self.offer(tasklet, branches);
+        self.run.places.push(at);
+    }
+
+    /// `tasklet` did something that cannot be explored.
+    pub fn refuse(&mut self, tasklet: TaskletName, what: &str, at: &Location<'_>) {
+        if self.refused.is_none() {
+            self.refused = Some((tasklet, format!("{what}, at {at}")));
+        }
+    }
+
     /// As [`offer`](Self::offer); a digest tells the value of a send apart from others.
     ///
     /// Without a digest two values are the same only if their senders have seen the same.
@@ -199,7 +221,7 @@ impl<'a> Board<'a> {
     /// What happens next; the system makes it happen and runs every readied tasklet to its next
     /// slot. None when the run is over.
     pub fn choose(&mut self) -> Option<Event> {
-        if self.stopped.is_some() {
+        if self.stopped.is_some() || self.refused.is_some() {
             return None;
         }
         self.list();
@@ -339,6 +361,9 @@ impl<'a> Board<'a> {
     }
 
     fn outcome(&mut self) -> Outcome {
+        if let Some((tasklet, what)) = self.refused.take() {
+            return Outcome::Refused(tasklet, what);
+        }
         if let Some(stopped) = self.stopped.take() {
             return stopped;
         }

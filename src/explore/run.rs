@@ -5,6 +5,7 @@
 //! events.
 
 use smallvec::SmallVec;
+use std::panic::Location;
 
 use super::clock::Clock;
 use super::event::{Branch, ChannelName, Event, Kind, Names, Side, Slot, TaskletName};
@@ -66,6 +67,8 @@ pub enum Outcome {
     Deadlock,
     /// The root ended, and others wait for ever.
     LeftBehind,
+    /// A tasklet did something that cannot be explored; which one, what and where.
+    Refused(TaskletName, String),
     /// A tasklet panicked; the first one that did, and its message.
     Panicked(TaskletName, String),
     /// The run was stopped after as many events as it may have.
@@ -78,7 +81,10 @@ impl Outcome {
     /// Whether a run that ends so has shown a fault of the program.
     pub fn is_failure(&self) -> bool {
         match self {
-            Outcome::Deadlock | Outcome::LeftBehind | Outcome::Panicked(..) => true,
+            Outcome::Deadlock
+            | Outcome::LeftBehind
+            | Outcome::Panicked(..)
+            | Outcome::Refused(..) => true,
             Outcome::Finished | Outcome::StepBound | Outcome::Abandoned => false,
         }
     }
@@ -90,6 +96,9 @@ impl Outcome {
             Outcome::Deadlock => String::from("deadlock"),
             Outcome::LeftBehind => String::from("tasklets left behind"),
             Outcome::Panicked(who, what) => format!("{} panicked: {what}", names.tasklet(*who)),
+            Outcome::Refused(who, what) => {
+                format!("{} cannot be explored: {what}", names.tasklet(*who))
+            }
             Outcome::StepBound => String::from("stopped at the step bound"),
             Outcome::Abandoned => String::from("abandoned"),
         }
@@ -98,7 +107,8 @@ impl Outcome {
     /// Whether two runs failed in the same way, apart from messages.
     pub fn same_class(&self, other: &Outcome) -> bool {
         match (self, other) {
-            (Outcome::Panicked(one, _), Outcome::Panicked(two, _)) => one == two,
+            (Outcome::Panicked(one, _), Outcome::Panicked(two, _))
+            | (Outcome::Refused(one, _), Outcome::Refused(two, _)) => one == two,
             _ => self == other,
         }
     }
@@ -111,6 +121,8 @@ pub struct Run {
     pub slots: Vec<SlotRecord>,
     /// The slots of each tasklet in order, as places in `slots`; indexed by tasklet.
     pub(super) of: Vec<Vec<usize>>,
+    /// Where in the source each slot is, if the system says so.
+    pub places: Vec<&'static Location<'static>>,
     /// All events in order.
     pub events: Vec<EventRecord>,
     /// Both ends of each channel, sender first; indexed by channel.
@@ -134,6 +146,7 @@ impl Run {
     pub(super) fn new() -> Run {
         Run {
             slots: Vec::new(),
+            places: Vec::new(),
             of: Vec::new(),
             events: Vec::new(),
             ends: Vec::new(),

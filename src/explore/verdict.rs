@@ -72,7 +72,11 @@ impl Verdict {
         match run.outcome {
             Outcome::Abandoned => self.blocked += 1,
             Outcome::StepBound => self.cut += 1,
-            Outcome::Finished | Outcome::Deadlock | Outcome::LeftBehind | Outcome::Panicked(..) => {
+            Outcome::Finished
+            | Outcome::Deadlock
+            | Outcome::LeftBehind
+            | Outcome::Refused(..)
+            | Outcome::Panicked(..) => {
                 let first = self.seen.insert(run.trace);
                 self.traces = self.seen.len() as u64;
                 if first && run.outcome.is_failure() {

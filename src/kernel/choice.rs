@@ -61,6 +61,13 @@ impl Choices {
         Choices::Given(RefCell::new(Some(Box::new(chooser))))
     }
 
+    /// Begins the sequence of answers again from seed 0.
+    pub(crate) fn restart(&self) {
+        if let Choices::Seeded(state) = self {
+            state.set(0);
+        }
+    }
+
     /// Drops a chooser: nothing is left to choose.
     pub(crate) fn retire(&self) {
         if let Choices::Given(chooser) = self {

@@ -42,6 +42,13 @@ impl Clock {
         }
     }
 
+    /// Sets virtual time, also back.
+    pub(crate) fn set(&self, then: Nanos) {
+        if let Some(now) = &self.simulated {
+            now.set(then);
+        }
+    }
+
     /// `at` in this clock's terms; 0 for what lies before its start.
     pub(crate) fn nanos(&self, at: Instant) -> Nanos {
         let since = at.saturating_duration_since(self.start);

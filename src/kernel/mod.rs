@@ -3,15 +3,18 @@
 //! Reading order, each file using only those before it: `choice` (the one place where runs
 //! differ), `clock`, `name`, `body`, `stack` (all the `unsafe`), `stage` (who is shown as running),
 //! `trace`; `task` and `wait` (a tasklet's control block and its one wait), `ready`, `stacks`,
-//! `table`; `timer`, `poller`, `running` (what runs on this OS thread); `scheduler`; `operation`.
+//! `table`; `timer`, `poller`, `running` (what runs on this OS thread), `control` and `announce`
+//! (runs that somebody else decides); `scheduler`; `operation`.
 //!
 //! Deliberately absent: any word about channels (they are operations like others), any global
 //! state beyond what describes the machine, and preemption.
 
+pub(crate) mod announce;
 mod baton;
 pub(crate) mod body;
 pub(crate) mod choice;
 pub(crate) mod clock;
+pub(crate) mod control;
 pub(crate) mod fatal;
 pub(crate) mod name;
 pub(crate) mod operation;

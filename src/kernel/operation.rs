@@ -5,7 +5,12 @@
 //! implemented in Guile's fibers (Wingo, 2016); the arm is drawn by lot among those that are ready.
 //! Arm: `Idle -> Published -> Withdrawn | Won`.
 
+mod announced;
+
+pub(crate) use announced::leaf;
+
 use super::clock::Nanos;
+use super::control::{Way, Ways};
 use super::running;
 use super::scheduler::Scheduler;
 use super::task::{Doing, Task, flag};
@@ -51,6 +56,16 @@ pub trait Arm {
     /// Number of branches; 0 while it is disabled.
     fn width(&self) -> u32 {
         1
+    }
+    /// Adds what each of its branches does, in a run that is explored.
+    ///
+    /// What an arm that does not say is part of cannot be explored.
+    fn ways(&self, ways: &mut Ways) {
+        ways.extend((0..self.width()).map(|_| Way::Unknown));
+    }
+    /// The innermost arm that branch number `branch` is, if it is made of others; it will win.
+    fn pick(&mut self, _branch: u32) -> Option<&mut dyn Arm> {
+        None
     }
     /// What it is, for reports.
     fn doing(&self) -> Doing {
@@ -111,8 +126,14 @@ pub(crate) fn perform_from(
                 Err(ended) => return ended,
             },
             Start::Anew => {
-                if let Err(why) = running::gate(patience != Patience::None) {
-                    return halt_first(arms, why);
+                match running::gate(patience != Patience::None) {
+                    Err(why) => return halt_first(arms, why),
+                    Ok(false) => {}
+                    Ok(true) => {
+                        if let Some(ended) = announced::perform(arms, patience, at) {
+                            return ended;
+                        }
+                    }
                 }
                 let glance = Glance::now();
                 if let Some(won) = glance.attempt_any(arms, biased, at) {

@@ -3,6 +3,7 @@
 //! Always: nothing suspends while the thread panics, under a trap, or on a stack that is not the
 //! tasklet's own. A tasklet has no fuel whenever an operation has to look at more than its channel.
 
+use super::announce;
 use super::fatal;
 use super::stage::{self, Place, Slot};
 use super::task::{Doing, Task, flag};
@@ -80,7 +81,7 @@ pub(crate) fn traced() -> Option<Rc<Task>> {
 
 /// What every operation passes first: interruption (if it may wait) and giving way.
 ///
-/// True if somebody listens to what the tasklet does.
+/// True if somebody listens to what the tasklet does, or controls it.
 #[inline(always)]
 pub(crate) fn gate(may_wait: bool) -> Result<bool, Halt> {
     let fast = with(|it| it.is_some_and(|it| it.goes_on()));
@@ -111,7 +112,7 @@ fn slow_gate(may_wait: bool) -> Result<bool, Halt> {
             return Err(fail(&task, why));
         }
     }
-    Ok(task.home.traced)
+    Ok(task.has(flag::TRACED))
 }
 
 /// Lets an operation fail with `why`; unwinds the tasklet if it does not listen.
@@ -182,7 +183,7 @@ fn may_suspend(task: &Task) -> bool {
 #[inline(always)]
 pub(crate) fn yield_now() {
     let Some(task) = current() else { return };
-    if task.has(flag::INTERRUPTED | flag::BLOCK_TRAP | flag::SWITCH_TRAP) {
+    if task.has(flag::INTERRUPTED | flag::TRACED | flag::BLOCK_TRAP | flag::SWITCH_TRAP) {
         return yield_watched(&task);
     }
     if thread::panicking() {
@@ -204,6 +205,9 @@ fn yield_watched(task: &Rc<Task>) {
     }
     if !thread::panicking() && !task.has(flag::BLOCK_TRAP) {
         check_place(task, Location::caller());
+        if announce::give_way(Location::caller()) {
+            return;
+        }
         task.home.ready.push(task.clone());
         task.seat.suspend();
     }
@@ -322,7 +326,11 @@ pub(crate) fn wait_for(
     at: &'static Location<'static>,
     publish: impl FnOnce(Wait),
 ) -> Result<u32, Halt> {
-    gate(true)?;
+    if gate(true)?
+        && let Some(outcome) = announce::instead(doing, at)?
+    {
+        return Ok(outcome);
+    }
     let task = waiter_here(at)?;
     publish(Wait::open(task.clone()));
     let outcome = park(&task, doing, at);

@@ -3,12 +3,14 @@
 //! Always: nothing of it is borrowed while a tasklet, a hook or a destructor of the user runs; a
 //! tasklet is in the ready queue at most once; an idle scheduler sleeps in the poller.
 
+mod controlled;
 mod drain;
 mod outside;
 mod watched;
 
 use super::body::{Body, Once};
 use super::clock::Nanos;
+use super::control::News;
 use super::fatal;
 use super::name::TaskletId;
 use super::poller::Poller;
@@ -163,15 +165,17 @@ impl Scheduler {
         if self.tasks.borrow().len() >= self.limit {
             return Err(self.too_many());
         }
+        if self.home.controlled().is_some_and(|it| !it.may_spawn()) {
+            return Err(self.too_many());
+        }
         let id = TaskletId(self.next_id.get());
         self.next_id.set(id.0 + 1);
         let mut task = table::block(&self.tasks, &self.home);
         let new = Rc::get_mut(&mut task).expect("nobody refers to the block of no tasklet");
         let Plan { name, spawned_at, stack_bytes, daemon, root } = plan;
-        match running::current() {
-            Some(parent) if Rc::ptr_eq(&parent.home, &self.home) => {
-                new.who.become_child(&parent.who, id, spawned_at);
-            }
+        let parent = running::current().filter(|it| Rc::ptr_eq(&it.home, &self.home));
+        match &parent {
+            Some(parent) => new.who.become_child(&parent.who, id, spawned_at),
             _ if root => new.who.become_outer(id, spawned_at, 0),
             _ => {
                 let nth = self.next_outer.get().wrapping_add(1);
@@ -186,7 +190,13 @@ impl Scheduler {
         let cancelled = if self.draining.get() { flag::CANCELLED } else { 0 };
         new.begin(body, stack_bytes, daemon | cancelled);
         self.tasks.borrow_mut().add(task.clone());
-        self.home.ready.push(task.clone());
+        match self.home.controlled() {
+            Some(control) => {
+                let parent = parent.map(|it| it.id());
+                control.tell(News::Spawned { parent, child: task.clone() });
+            }
+            None => self.home.ready.push(task.clone()),
+        }
         self.tell(|| Event::Spawned { tasklet: id });
         Ok(task)
     }
@@ -387,7 +397,7 @@ impl Scheduler {
     fn finish(&self, task: &Rc<Task>) {
         task.set(flag::FINISHED);
         if let Some(extra) = task.extra_if_any() {
-            self.clear(extra);
+            self.clear(task.id(), extra);
         }
         if self.until.get() == Some(task.id()) {
             self.home.look_soon();
@@ -397,14 +407,20 @@ impl Scheduler {
         if has_panic(task) && !task.has(flag::SCOPED) {
             self.note_panicked(task);
         }
+        if let Some(control) = self.home.controlled() {
+            control.tell(News::Ended { tasklet: task.id() });
+        }
         self.tell(|| Event::Finished { tasklet: task.id() });
     }
 
     /// Drops what destructors at the end of a tasklet left in it: an offer that a select has left
     /// somewhere may be the last to refer to it, and is dropped where no code of the user may run.
-    fn clear(&self, extra: &Extra) {
+    fn clear(&self, tasklet: TaskletId, extra: &Extra) {
         let left = (extra.locals.take(), extra.injected.take());
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(left)));
+        let dropped = catch_unwind(AssertUnwindSafe(|| match &self.home.control {
+            Some(control) => control.in_the_name_of(tasklet, || drop(left)),
+            None => drop(left),
+        }));
         dropped.unwrap_or_else(|panic| self.note_stray(panic));
     }
 

@@ -6,6 +6,7 @@
 use super::body::Body;
 use super::choice::Choices;
 use super::clock::{Clock, Nanos};
+use super::control::Control;
 use super::name::{Identity, TaskletId};
 use super::ready::Ready;
 use super::stack::Seat;
@@ -88,7 +89,7 @@ pub(crate) mod flag {
     pub(crate) const SHIELD_BROKEN: u32 = 1 << 14;
     /// A scope answers for its panic.
     pub(crate) const SCOPED: u32 = 1 << 15;
-    /// Hooks listen to what it does.
+    /// Hooks listen to what it does, or its run is controlled.
     pub(crate) const TRACED: u32 = 1 << 16;
 }
 
@@ -114,8 +115,12 @@ pub(crate) struct Home {
     pub(crate) clock: Clock,
     pub(crate) choices: Choices,
     pub(crate) trace: Trace,
+    /// What makes it a scheduler of controlled runs.
+    pub(crate) control: Option<Control>,
     /// Whether somebody listens to `trace`.
     pub(crate) traced: bool,
+    /// Whether operations are looked at: by who listens, or by a control.
+    pub(crate) looked_at: bool,
     /// Nobody listens or watches, and the ready queue is first in, first out.
     pub(crate) plain: bool,
     /// Operations a tasklet may do without giving way.
@@ -208,6 +213,8 @@ pub(crate) struct Extra {
     pub(crate) locals: RefCell<Vec<(usize, Rc<dyn Any>)>>,
     /// The innermost deadline region the tasklet is in.
     pub(crate) region: RefCell<Option<Rc<dyn Any>>>,
+    /// The earliest deadline of the regions it is in, in a controlled run.
+    pub(crate) deadline: Cell<Option<Nanos>>,
 }
 
 /// A tasklet, as the kernel sees it. What every switch touches comes first.
@@ -281,7 +288,7 @@ impl Task {
         self.stamp = STAMPS.with(|it| it.replace(it.get() + 1));
         self.serial.set(0);
         self.outcome.set(0);
-        self.flags.set(if self.home.traced { flags | flag::TRACED } else { flags });
+        self.flags.set(if self.home.looked_at { flags | flag::TRACED } else { flags });
         self.doing.set(Doing::Nothing);
         self.at.set(None);
         self.arrived.set(self.home.now.get());

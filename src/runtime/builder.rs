@@ -3,6 +3,7 @@
 use super::Runtime;
 use crate::kernel::choice::{Choices, Chooser};
 use crate::kernel::clock::Clock;
+use crate::kernel::control::Control;
 use crate::kernel::ready::Ready;
 use crate::kernel::scheduler::{Scheduler, Sizes};
 use crate::kernel::task::{Home, Registry};
@@ -31,11 +32,12 @@ const ROOT_BYTES: usize = 8 * 1024 * 1024;
 pub struct RuntimeBuilder {
     sizes: Sizes,
     root_bytes: usize,
-    budget: u32,
+    pub(super) budget: u32,
     choices: Choices,
-    virtual_clock: bool,
+    pub(super) virtual_clock: bool,
     threads: bool,
     trace: Trace,
+    pub(super) controlled: bool,
 }
 
 impl RuntimeBuilder {
@@ -53,6 +55,7 @@ impl RuntimeBuilder {
             virtual_clock: false,
             threads: cfg!(miri) || engine.is_some_and(|it| it == "threads"),
             trace: Trace::default(),
+            controlled: false,
         }
     }
 
@@ -304,6 +307,8 @@ impl RuntimeBuilder {
             given_up: RefCell::default(),
             parks: Cell::new(0),
             traced: self.trace.is_on(),
+            looked_at: self.trace.is_on() || self.controlled,
+            control: self.controlled.then(Control::new),
             plain: !self.trace.is_watched() && !self.choices.decides_order(),
             clock: Clock::new(self.virtual_clock),
             choices: self.choices,

@@ -4,6 +4,7 @@
 
 use super::{Cause, ScopeFailure};
 use crate::channel::{Never, Receiver, Sender};
+use crate::kernel::announce;
 use crate::kernel::running;
 use crate::kernel::scheduler::has_panic;
 use crate::kernel::task::{Doing, Failure, Task, flag};
@@ -67,15 +68,20 @@ impl Children {
         loop {
             let living = self.living();
             let Some(child) = living.first() else { break };
-            if self.parent.has(flag::CANCELLED) && self.parent.interruption().is_some() {
+            let told = self.cancelled.get() && self.parent.home.controlled().is_some();
+            if self.parent.has(flag::CANCELLED) && self.parent.interruption().is_some() && !told {
                 self.cancel();
                 if child.has(flag::FINISHED) {
                     continue;
                 }
             }
+            let doing = Doing::ScopeEnd(living.len() as u32);
+            if announce::until_ended(&self.parent, child, doing, self.at) {
+                continue;
+            }
             let wait = Wait::open(self.parent.clone());
             child.add_joiner(wait, 0);
-            running::park(&self.parent, Doing::ScopeEnd(living.len() as u32), self.at);
+            running::park(&self.parent, doing, self.at);
         }
         for task in self.tasks.borrow().iter().filter(|it| it.has(flag::ABANDONED)) {
             // `lend` is about to abort: say why.

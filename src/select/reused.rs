@@ -4,6 +4,8 @@
 //! stays registered with its channel between waits, so that a wait costs the same for any number
 //! of silent channels.
 
+mod announced;
+
 use super::Select as This;
 use super::chosen::Chosen;
 use crate::channel::{Grant, Receiver, SelectEnd, Sender, Standing};
@@ -290,7 +292,14 @@ impl<'a> Select<'a> {
         at: &'static Location<'static>,
     ) -> Result<Option<Chosen<'_, 'a>>, Halt> {
         let (index, grant) = loop {
-            running::gate(patience != Patience::None)?;
+            if running::gate(patience != Patience::None)?
+                && let Some(won) = self.perform_announced(patience, at)?
+            {
+                match won {
+                    Won::Arm(index, grant) => break (index, grant),
+                    Won::Nobody => return Ok(None),
+                }
+            }
             let glance = Glance::now();
             if let Some(won) = self.attempt(&glance, at) {
                 break won;

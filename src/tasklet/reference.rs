@@ -3,6 +3,7 @@
 //! Always: every method may be called at any time, also when the tasklet has ended.
 
 use crate::error::Halt;
+use crate::kernel::announce;
 use crate::kernel::name::TaskletId;
 use crate::kernel::running;
 use crate::kernel::scheduler::wake_paused;
@@ -133,8 +134,9 @@ impl TaskletRef {
     /// });
     /// ```
     #[doc(alias("dead", "alive"))]
+    #[track_caller]
     pub fn is_finished(&self) -> bool {
-        self.task.has(flag::FINISHED)
+        announce::has_ended(&self.task, Location::caller())
     }
 
     /// Whether it has been cancelled.
@@ -222,12 +224,14 @@ impl TaskletRef {
     /// });
     /// ```
     #[doc(alias("kill", "TaskletExit", "GreenletExit", "throw"))]
+    #[track_caller]
     pub fn cancel(&self) {
+        announce::touch(&self.task, Location::caller());
         self.interrupt(Halt::Cancelled);
     }
 
     fn interrupt(&self, why: Halt) {
-        if !self.is_finished() {
+        if !self.task.has(flag::FINISHED) {
             wake_paused(&self.task);
             wait::interrupt(&self.task, why);
         }
@@ -248,8 +252,10 @@ impl TaskletRef {
     /// });
     /// ```
     #[doc(alias("raise_exception", "throw"))]
+    #[track_caller]
     pub fn inject(&self, error: impl Into<Box<dyn Error>>) {
-        if !self.is_finished() {
+        announce::touch(&self.task, Location::caller());
+        if !self.task.has(flag::FINISHED) {
             let former = self.task.extra().injected.replace(Some(error.into()));
             self.interrupt(Halt::Injected);
             drop(former);
@@ -274,7 +280,9 @@ impl TaskletRef {
     /// });
     /// ```
     #[doc(alias = "remove")]
+    #[track_caller]
     pub fn pause(&self) -> bool {
+        announce::refuse("pausing another tasklet", Location::caller());
         let ready = self.state() == State::Ready && self.task.home.ready.remove(&self.task);
         if ready {
             self.task.set(flag::PAUSED);
@@ -299,7 +307,9 @@ impl TaskletRef {
     /// });
     /// ```
     #[doc(alias("resume", "switch_later"))]
+    #[track_caller]
     pub fn insert(&self) -> bool {
+        announce::touch(&self.task, Location::caller());
         let paused = self.state() == State::Paused;
         if paused {
             wake_paused(&self.task);
@@ -326,6 +336,7 @@ impl TaskletRef {
     #[track_caller]
     #[doc(alias("run", "switch", "switch_to"))]
     pub fn run_now(&self) -> bool {
+        announce::refuse("running another tasklet now", Location::caller());
         let Ok(me) = running::waiter_here(Location::caller()) else { return false };
         if !Rc::ptr_eq(&me.home, &self.task.home) {
             return false;

@@ -1,0 +1,319 @@
+//! Real programs as systems: the tasklets of a controlled run, reported to the board.
+//!
+//! Always: between two choices every tasklet that lives has one slot on the board; the chosen
+//! event, and nothing else, happens before the next one. The first slot of a tasklet is that it
+//! begins.
+//! A tasklet here: `Unbegun -> Waiting <-> Going -> Ended`.
+
+use super::board::Board;
+use super::event::{Branch, ChannelName, Event, Kind, Side, TaskletName};
+use super::system::System;
+use crate::kernel::control::{News, Way};
+use crate::kernel::name::TaskletId;
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::task::{Task, flag};
+use crate::kernel::trace::{ChannelId, Direction};
+use crate::kernel::wait::{self, Wait};
+use crate::runtime::{Decide, Runtime};
+use std::cell::RefCell;
+use std::panic::Location;
+use std::rc::Rc;
+
+/// Most tasklets that one run may spawn.
+const SPAWNS_MAX: u32 = 100_000;
+
+/// A program of tasklets, as something to be explored.
+///
+/// It is run again and again on this OS thread, on the same stacks.
+pub struct Program<'a> {
+    name: String,
+    main: &'a dyn Fn(),
+    runtime: RefCell<Option<Runtime>>,
+    at: &'static Location<'static>,
+}
+
+impl std::fmt::Debug for Program<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Program").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Program<'a> {
+    /// The program that `main` is the root tasklet of, called `name` in replay strings.
+    #[track_caller]
+    pub fn new(name: impl Into<String>, main: &'a dyn Fn()) -> Program<'a> {
+        let at = Location::caller();
+        Program { name: name.into(), main, runtime: RefCell::default(), at }
+    }
+}
+
+impl System for Program<'_> {
+    fn program(&self) -> &str {
+        &self.name
+    }
+
+    fn run(&self, board: &mut Board<'_>) {
+        let runtime = self.runtime.take();
+        let runtime = runtime.unwrap_or_else(|| Runtime::builder().controlled().build());
+        let mut bridge = Bridge::new(board);
+        let panics = runtime.run_controlled(self.main, SPAWNS_MAX, &mut bridge, self.at);
+        for panicked in panics {
+            let who = panicked.tasklet.map_or(TaskletName::ROOT, |it| bridge.name(it));
+            bridge.board.panicked(who, panicked.message);
+        }
+        self.runtime.replace(Some(runtime));
+    }
+}
+
+/// What a tasklet waits for.
+enum Pending {
+    /// To begin.
+    Unbegun,
+    /// For its operation to be decided.
+    Waiting(Wait),
+    /// Nothing: it is about to announce something, or has ended.
+    Nothing,
+}
+
+/// A tasklet of the present run.
+struct Seat {
+    task: Rc<Task>,
+    name: TaskletName,
+    pending: Pending,
+    /// Whether its operation goes on at once if nobody is there.
+    never_waits: bool,
+}
+
+/// One run.
+struct Bridge<'a, 'b> {
+    board: &'a mut Board<'b>,
+    /// Indexed by the ids of tasklets.
+    seats: Vec<Seat>,
+    /// The ids of tasklets, indexed by their names.
+    ids: Vec<usize>,
+    /// In the order in which they were made.
+    channels: Vec<(ChannelId, ChannelName)>,
+    news: Vec<News>,
+    branches: Vec<Branch>,
+    /// How many live, and how many of them have a slot on the board.
+    living: usize,
+    pending: usize,
+    /// Whose operation was interrupted by what another one does, if that ends it.
+    touched: Option<usize>,
+}
+
+impl<'a, 'b> Bridge<'a, 'b> {
+    fn new(board: &'a mut Board<'b>) -> Bridge<'a, 'b> {
+        Bridge {
+            board,
+            seats: Vec::new(),
+            ids: Vec::new(),
+            channels: Vec::new(),
+            news: Vec::new(),
+            branches: Vec::new(),
+            living: 0,
+            pending: 0,
+            touched: None,
+        }
+    }
+
+    fn name(&self, tasklet: TaskletId) -> TaskletName {
+        self.seats.get(tasklet.0 as usize).map_or(TaskletName::ROOT, |it| it.name)
+    }
+
+    /// Who did something: the root, if no tasklet did.
+    fn doer(&self, tasklet: Option<TaskletId>) -> TaskletName {
+        tasklet.map_or(TaskletName::ROOT, |it| self.name(it))
+    }
+
+    fn channel(&self, channel: ChannelId) -> Option<ChannelName> {
+        let place = self.channels.binary_search_by_key(&channel, |it| it.0).ok()?;
+        Some(self.channels[place].1)
+    }
+
+    /// Reports what the tasklets did, in order.
+    fn report(&mut self, scheduler: &Scheduler) {
+        let mut news = std::mem::take(&mut self.news);
+        if let Some(control) = &scheduler.home.control {
+            control.take(&mut news);
+        }
+        news.drain(..).for_each(|it| self.report_one(scheduler, it));
+        self.news = news;
+    }
+
+    fn report_one(&mut self, scheduler: &Scheduler, news: News) {
+        match news {
+            News::Spawned { parent, child } => self.spawned(scheduler, parent, child),
+            News::Made { maker, channel } => {
+                let name = self.board.channel(self.name(maker));
+                self.channels.push((channel, name));
+            }
+            News::Dropped { by, channel, end, last } => {
+                let side = match end {
+                    Direction::Send => Side::Sender,
+                    Direction::Receive => Side::Receiver,
+                };
+                if let Some(channel) = self.channel(channel) {
+                    self.board.drop_end(self.doer(by), channel, side, last);
+                }
+            }
+            News::Announced { wait, ways, at } => self.announced(wait, &ways, at),
+            News::Ended { tasklet } => {
+                self.living -= 1;
+                self.board.end(self.name(tasklet));
+            }
+            News::Refused { by, what, at } => self.board.refuse(self.doer(by), what, at),
+        }
+    }
+
+    fn spawned(&mut self, scheduler: &Scheduler, parent: Option<TaskletId>, task: Rc<Task>) {
+        let root = self.seats.is_empty();
+        let name = match parent {
+            None if root => TaskletName::ROOT,
+            _ => self.board.spawn(self.doer(parent)),
+        };
+        if parent.is_none() && !root {
+            let at = task.who.spawned_at;
+            self.board.refuse(name, "spawning where no tasklet runs", at);
+        }
+        if task.has(flag::DAEMON) {
+            self.board.daemon(name);
+        }
+        let id = self.seats.len();
+        debug_assert_eq!(id as u64, task.id().0, "tasklets are told of in the order of their ids");
+        if self.ids.len() <= name.index() {
+            self.ids.resize(name.index() + 1, usize::MAX);
+        }
+        self.ids[name.index()] = id;
+        self.living += 1;
+        let at = task.who.spawned_at;
+        let seat = Seat { task, name, pending: Pending::Nothing, never_waits: true };
+        self.seats.push(seat);
+        if root {
+            scheduler.begin(self.seats[id].task.clone());
+        } else {
+            self.unbegun(id, at);
+        }
+    }
+
+    /// Offers that a tasklet begins.
+    fn unbegun(&mut self, id: usize, at: &'static Location<'static>) {
+        self.seats[id].pending = Pending::Unbegun;
+        self.pending += 1;
+        self.board.offer_at(self.seats[id].name, &[Branch::Default], at);
+    }
+
+    fn announced(&mut self, wait: Wait, ways: &[Way], at: &'static Location<'static>) {
+        let id = wait.task.id().0 as usize;
+        let name = self.seats[id].name;
+        let mut branches = std::mem::take(&mut self.branches);
+        branches.clear();
+        for way in ways {
+            let branch = match *way {
+                Way::Send(channel) => self.channel(channel).map(Branch::Send),
+                Way::Receive(channel) => self.channel(channel).map(Branch::Receive),
+                Way::Default => Some(Branch::Default),
+                Way::Timer(time) => Some(Branch::Timer(time)),
+                Way::Join(tasklet) => Some(Branch::Join(self.name(tasklet))),
+                Way::Touch(tasklet) => Some(Branch::Cancel(self.name(tasklet))),
+                // Nobody ever joins itself.
+                Way::Insert => Some(Branch::Join(name)),
+                Way::Unknown => None,
+            };
+            if branch.is_none() {
+                let what = match way {
+                    Way::Unknown => "an operation of another library or another execution",
+                    _ => "a channel made outside of the explored program",
+                };
+                self.board.refuse(name, what, at);
+            }
+            branches.push(branch.unwrap_or(Branch::Join(name)));
+        }
+        self.seats[id].never_waits = ways.contains(&Way::Default);
+        self.seats[id].pending = Pending::Waiting(wait);
+        self.pending += 1;
+        self.board.offer_at(name, &branches, at);
+        self.branches = branches;
+    }
+
+    /// Makes `event` happen: readies those who take part in it.
+    fn perform(&mut self, scheduler: &Scheduler, event: Event) {
+        scheduler.set_time(self.board.now(event.first.slot.tasklet));
+        let first = self.ids[event.first.slot.tasklet.index()];
+        let second = event.second.map(|it| self.ids[it.slot.tasklet.index()]);
+        let branch = |it: super::event::Offer| u32::from(it.branch);
+        match (event.kind, second, event.second) {
+            (Kind::Meeting, Some(second), Some(offer)) => {
+                // Who would not wait for the other comes second.
+                if self.seats[first].never_waits {
+                    self.wake(scheduler, second, branch(offer));
+                    self.wake(scheduler, first, branch(event.first));
+                } else {
+                    self.wake(scheduler, first, branch(event.first));
+                    self.wake(scheduler, second, branch(offer));
+                }
+            }
+            (Kind::Cancelled, Some(second), _) => {
+                self.pending -= 1;
+                self.touched = Some(second);
+                self.wake(scheduler, first, branch(event.first));
+            }
+            _ => self.wake(scheduler, first, branch(event.first)),
+        }
+    }
+
+    fn wake(&mut self, scheduler: &Scheduler, id: usize, branch: u32) {
+        let seat = &mut self.seats[id];
+        self.pending -= 1;
+        match std::mem::replace(&mut seat.pending, Pending::Nothing) {
+            Pending::Unbegun => scheduler.begin(seat.task.clone()),
+            Pending::Waiting(wait) => {
+                let first = wait.settle(branch);
+                debug_assert!(first, "an announced operation was ended by nobody");
+            }
+            Pending::Nothing => debug_assert!(false, "a tasklet without a slot was chosen"),
+        }
+    }
+
+    /// Lets a tasklet go on to which something was done that did not end its operation.
+    fn release_touched(&mut self) {
+        let Some(id) = self.touched.take() else { return };
+        let at = self.seats[id].task.who.spawned_at;
+        match std::mem::replace(&mut self.seats[id].pending, Pending::Nothing) {
+            Pending::Unbegun => self.unbegun(id, at),
+            Pending::Waiting(wait) => drop(wait.settle(wait::RETRY)),
+            Pending::Nothing => {}
+        }
+    }
+}
+
+impl Decide for Bridge<'_, '_> {
+    fn decide(&mut self, scheduler: &Rc<Scheduler>) -> bool {
+        self.report(scheduler);
+        if !scheduler.home.ready.is_empty() {
+            return true; // the root begins by itself
+        }
+        if self.touched.is_some() {
+            self.release_touched();
+            return true;
+        }
+        if self.pending != self.living {
+            let what = "an operation while a partner waits for this tasklet to go on";
+            self.board.refuse(TaskletName::ROOT, what, Location::caller());
+        }
+        match self.board.choose() {
+            Some(event) => {
+                self.perform(scheduler, event);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn look(&mut self, scheduler: &Rc<Scheduler>) {
+        // The end of the run ends them too, and for that they have to begin.
+        for seat in self.seats.iter().filter(|it| matches!(it.pending, Pending::Unbegun)) {
+            scheduler.begin(seat.task.clone());
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What operations do first in a controlled run: they announce themselves, and wait to be decided.
+//!
+//! Always: who has been told that a branch was chosen carries exactly that one out. A tasklet that
+//! may not be suspended where it is announces nothing, and finds nobody.
+
+use super::control::{Control, News, Way, Ways};
+use super::running;
+use super::task::{Doing, Task, flag};
+use super::trace::{ChannelId, Direction};
+use super::wait::{self, Wait};
+use crate::error::Halt;
+use std::panic::Location;
+use std::rc::Rc;
+use std::thread;
+
+/// What an announcement came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Go {
+    /// Nobody decides: go on as usual.
+    Free,
+    /// This way was chosen.
+    Way(usize),
+}
+
+/// How an announced operation can end otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stops {
+    /// By a cancellation, a deadline or an injected error.
+    All,
+    /// It cannot.
+    None,
+}
+
+/// The running tasklet, if its run is under control.
+#[inline]
+pub(crate) fn controlled() -> Option<Rc<Task>> {
+    if !running::looks_at_all() {
+        return None;
+    }
+    running::current().filter(|it| it.home.controlled().is_some())
+}
+
+/// Announces an operation of the running tasklet and waits until a way of it is chosen.
+///
+/// # Errors
+/// What stops the operation, if it can be stopped.
+pub(crate) fn announce(
+    ways: &[Way],
+    stops: Stops,
+    doing: Doing,
+    at: &'static Location<'static>,
+) -> Result<Go, Halt> {
+    let Some(task) = controlled() else { return Ok(Go::Free) };
+    if thread::panicking() || task.has(flag::BLOCK_TRAP | flag::SWITCH_TRAP) {
+        return Ok(Go::Free);
+    }
+    if !task.seat.is_own() {
+        refuse("an operation inside a raw generator", at);
+        return Ok(Go::Free);
+    }
+    loop {
+        let Some(control) = task.home.controlled() else { return Ok(Go::Free) };
+        if stops == Stops::All
+            && let Some(why) = stopped(&task)
+        {
+            return Err(running::fail(&task, why));
+        }
+        let wait = Wait::open(task.clone());
+        let mut ways: Ways = ways.into();
+        let own = ways.len();
+        if let Some(deadline) = deadline(&task, stops) {
+            ways.push(Way::Timer(deadline));
+        }
+        control.tell(News::Announced { wait, ways, at });
+        let outcome = running::park(&task, doing, at);
+        if outcome >= wait::NO_BRANCH {
+            if stops == Stops::All
+                && let Some(why) = running::halt_of(&task, outcome)
+            {
+                return Err(why);
+            }
+            continue; // the tasklet was touched, or the control has ended
+        }
+        if outcome as usize == own {
+            task.set(flag::TIMED_OUT);
+            return Err(running::fail(&task, Halt::TimedOut));
+        }
+        return Ok(Go::Way(outcome as usize));
+    }
+}
+
+/// Why a new operation of `task` fails at once.
+fn stopped(task: &Task) -> Option<Halt> {
+    let now = task.home.clock.now();
+    if task.extra_if_any().is_some_and(|it| it.deadline.get().is_some_and(|it| it <= now)) {
+        task.set(flag::TIMED_OUT);
+    }
+    task.interruption()
+}
+
+/// When a deadline stops the present operation of `task`.
+fn deadline(task: &Task, stops: Stops) -> Option<u64> {
+    let extra = task.extra_if_any()?;
+    let shielded = extra.shields.get() > 0;
+    extra.deadline.get().filter(|_| stops == Stops::All && !shielded)
+}
+
+/// Waits as announced, instead of [`running::wait_for`]; none if nobody decides.
+pub(super) fn instead(doing: Doing, at: &'static Location<'static>) -> Result<Option<u32>, Halt> {
+    let way = match doing {
+        Doing::Joining(tasklet) => Way::Join(tasklet),
+        Doing::Sleeping(time) => Way::Timer(time),
+        Doing::Paused => Way::Insert,
+        _ => Way::Unknown,
+    };
+    match announce(&[way], Stops::All, doing, at)? {
+        Go::Free => Ok(None),
+        Go::Way(way) => Ok(Some(way as u32)),
+    }
+}
+
+/// Gives way as announced; false if nobody decides.
+pub(super) fn give_way(at: &'static Location<'static>) -> bool {
+    announce(&[Way::Default], Stops::None, Doing::Nothing, at) != Ok(Go::Free)
+}
+
+/// Announces that the running tasklet is about to do something to `target`: to stop it, or to let
+/// it go on.
+pub(crate) fn touch(target: &Rc<Task>, at: &'static Location<'static>) {
+    let Some(me) = controlled() else { return };
+    if Rc::ptr_eq(&me, target) || !Rc::ptr_eq(&me.home, &target.home) {
+        return;
+    }
+    if thread::panicking() || me.has(flag::BLOCK_TRAP | flag::SWITCH_TRAP) {
+        if !target.has(flag::FINISHED) {
+            refuse("stopping another tasklet where nobody may wait", at);
+        }
+        return;
+    }
+    let way = [Way::Touch(target.id())];
+    let touched = announce(&way, Stops::None, Doing::Joining(target.id()), at);
+    debug_assert!(touched.is_ok(), "an operation was stopped that cannot be");
+}
+
+/// Whether `task` has ended, as the running tasklet may see it.
+pub(crate) fn has_ended(task: &Rc<Task>, at: &'static Location<'static>) -> bool {
+    if controlled().is_none_or(|me| Rc::ptr_eq(&me, task)) {
+        return task.has(flag::FINISHED);
+    }
+    let ways = [Way::Join(task.id()), Way::Default];
+    match announce(&ways, Stops::None, Doing::Joining(task.id()), at) {
+        Ok(Go::Way(way)) => way == 0,
+        Ok(Go::Free) | Err(_) => task.has(flag::FINISHED),
+    }
+}
+
+/// Waits until `task` has ended; a stopped tasklet does not wait, but may find that it has.
+#[cold]
+pub(crate) fn await_end(task: &Rc<Task>, at: &'static Location<'static>) -> Result<(), Halt> {
+    if let Some(me) = controlled()
+        && let Some(why) = stopped(&me)
+    {
+        return if has_ended(task, at) { Ok(()) } else { Err(running::fail(&me, why)) };
+    }
+    match announce(&[Way::Join(task.id())], Stops::All, Doing::Joining(task.id()), at)? {
+        Go::Way(_) => Ok(()),
+        Go::Free if task.has(flag::FINISHED) => Ok(()),
+        Go::Free => running::wait_for(Doing::Joining(task.id()), at, |wait| {
+            task.add_joiner(wait, 0);
+        })
+        .map(drop),
+    }
+}
+
+/// Waits until `child` has ended, or something stops the running tasklet `me`; false if nobody
+/// decides.
+///
+/// Who is stopped already is not stopped by that.
+pub(crate) fn until_ended(
+    me: &Rc<Task>,
+    child: &Rc<Task>,
+    doing: Doing,
+    at: &'static Location<'static>,
+) -> bool {
+    if controlled().is_none_or(|it| !Rc::ptr_eq(&it, me)) {
+        return false;
+    }
+    let stops = if stopped(me).is_some() { Stops::None } else { Stops::All };
+    // What stopped it, if anything did, is to be seen in its flags.
+    announce(&[Way::Join(child.id())], stops, doing, at) != Ok(Go::Free)
+}
+
+/// Says that what the running tasklet does cannot be controlled, if somebody wants to.
+pub(crate) fn refuse(what: &'static str, at: &'static Location<'static>) {
+    if let Some(task) = controlled() {
+        let by = Some(task.id());
+        tell(&task, News::Refused { by, what, at });
+    }
+}
+
+/// Tells of a channel that the running tasklet has made.
+pub(crate) fn made(task: &Task, channel: ChannelId) {
+    tell(task, News::Made { maker: task.id(), channel });
+}
+
+/// Tells of a handle that was dropped.
+#[cold]
+pub(crate) fn dropped(control: &Control, channel: ChannelId, end: Direction, last: bool) {
+    let by = running::current().map(|it| it.id()).or(control.ending());
+    control.tell(News::Dropped { by, channel, end, last });
+}
+
+fn tell(task: &Task, news: News) {
+    if let Some(control) = task.home.controlled() {
+        control.tell(news);
+    }
+}

@@ -1,0 +1,150 @@
+//! Controlled runs: tasklets tell what they are about to do, and somebody else decides what
+//! happens.
+//!
+//! Always: while a run is under control, its news are in the order in which things happened, and a
+//! tasklet that may wait does nothing that concerns others before it has announced it.
+//! Control: `Off <-> On`.
+
+use super::clock::Nanos;
+use super::name::TaskletId;
+use super::task::{Home, Task};
+use super::trace::{ChannelId, Direction};
+use super::wait::Wait;
+use smallvec::SmallVec;
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::rc::Rc;
+
+/// One way in which an announced operation can complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Send(ChannelId),
+    Receive(ChannelId),
+    /// Nothing else, at this moment.
+    Default,
+    /// This time comes.
+    Timer(Nanos),
+    /// A tasklet ends.
+    Join(TaskletId),
+    /// Something is done to a tasklet, which ends the operation that it waits in.
+    Touch(TaskletId),
+    /// Another tasklet lets this one go on.
+    Insert,
+    /// Something that nobody can decide from here.
+    Unknown,
+}
+
+/// The ways of one operation.
+pub type Ways = SmallVec<[Way; 4]>;
+
+/// What happened in a controlled run.
+pub(crate) enum News {
+    /// A tasklet was made; it begins when it is told to.
+    Spawned {
+        parent: Option<TaskletId>,
+        child: Rc<Task>,
+    },
+    /// A channel was made.
+    Made {
+        maker: TaskletId,
+        channel: ChannelId,
+    },
+    /// A handle was dropped; `last` if its end has no other.
+    Dropped {
+        by: Option<TaskletId>,
+        channel: ChannelId,
+        end: Direction,
+        last: bool,
+    },
+    /// A tasklet waits under `wait` for one of `ways` to be decided.
+    Announced {
+        wait: Wait,
+        ways: Ways,
+        at: &'static Location<'static>,
+    },
+    Ended {
+        tasklet: TaskletId,
+    },
+    /// A tasklet did what cannot be controlled.
+    Refused {
+        by: Option<TaskletId>,
+        what: &'static str,
+        at: &'static Location<'static>,
+    },
+}
+
+/// What a controlled run keeps for who controls it.
+pub(crate) struct Control {
+    on: Cell<bool>,
+    news: RefCell<Vec<News>>,
+    /// Tasklets that may be spawned still.
+    spawns_left: Cell<u32>,
+    /// The tasklet whose remains are being dropped.
+    ending: Cell<Option<TaskletId>>,
+}
+
+impl Control {
+    pub(crate) fn new() -> Control {
+        Control {
+            on: Cell::new(false),
+            news: RefCell::default(),
+            spawns_left: Cell::new(0),
+            ending: Cell::new(None),
+        }
+    }
+
+    /// Takes control of a run that may spawn so many tasklets.
+    pub(crate) fn begin(&self, spawns: u32) {
+        self.on.set(true);
+        self.spawns_left.set(spawns);
+    }
+
+    /// Lets the run go its own way; what it tells from here on is forgotten.
+    pub(crate) fn end(&self) {
+        self.on.set(false);
+        let news = self.news.take();
+        drop(news);
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.on.get()
+    }
+
+    pub(crate) fn tell(&self, news: News) {
+        if self.on.get() {
+            self.news.borrow_mut().push(news);
+        }
+    }
+
+    /// Moves what has been told since into `all`.
+    pub(crate) fn take(&self, all: &mut Vec<News>) {
+        all.append(&mut self.news.borrow_mut());
+    }
+
+    /// Counts a tasklet; false if there have been too many.
+    pub(super) fn may_spawn(&self) -> bool {
+        let left = self.spawns_left.get();
+        self.spawns_left.set(left.saturating_sub(1));
+        left > 0 || !self.on.get()
+    }
+
+    /// Drops what `f` drops in the name of `tasklet`.
+    pub(super) fn in_the_name_of<R>(&self, tasklet: TaskletId, f: impl FnOnce() -> R) -> R {
+        self.ending.set(Some(tasklet));
+        let result = f();
+        self.ending.set(None);
+        result
+    }
+
+    /// Who is taken to do something when no tasklet runs.
+    pub(super) fn ending(&self) -> Option<TaskletId> {
+        self.ending.get()
+    }
+}
+
+impl Home {
+    /// The control that this scheduler's run is under, if it is.
+    pub(crate) fn controlled(&self) -> Option<&Control> {
+        self.control.as_ref().filter(|it| it.is_on())
+    }
+}
