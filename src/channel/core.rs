@@ -101,7 +101,7 @@ impl<T> Core<T> {
         });
         if let Some(task) = running::current() {
             core.list(&task.home);
-            announce::made(&task, core.id);
+            announce::made(&task, core.id, made_at);
         }
         core
     }

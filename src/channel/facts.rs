@@ -52,7 +52,8 @@ impl<T> Core<T> {
         if let Some((home, _)) = &*self.listed.borrow()
             && let Some(control) = home.controlled()
         {
-            announce::dropped(control, self.id, end, last);
+            let name = if last { self.name.borrow().clone() } else { None };
+            announce::dropped(control, self.id, name, end, last);
         }
     }
 

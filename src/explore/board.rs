@@ -5,7 +5,9 @@
 //! reported in.
 
 use super::clock::Clock;
+use super::details::Details;
 use super::event::{Branch, ChannelName, Event, Kind, Names, Offer, Side, Slot, TaskletName, mix};
+use super::replay::Overrides;
 use super::run::{EventRecord, Outcome, Run, SlotRecord, Tick};
 use super::system::{Choice, Enabled, Rules};
 use std::panic::Location;
@@ -23,6 +25,8 @@ struct Live {
     pending: Option<usize>,
     /// Hash of all it has seen.
     view: u64,
+    /// Hash of what the program says that it has seen.
+    observed: u64,
     /// Hash of all it has met.
     trace: u64,
     /// The latest deadline in its past.
@@ -164,6 +168,38 @@ impl<'a> Board<'a> {
         self.run.places.push(at);
     }
 
+    /// `tasklet` has seen something that `digest` tells apart from others.
+    pub fn observe(&mut self, tasklet: TaskletName, digest: u64) {
+        let live = self.live(tasklet);
+        live.observed = mix(live.observed, digest);
+        live.view = mix(live.view, digest);
+    }
+
+    /// The schedule so far.
+    pub(super) fn overrides(&self) -> Overrides {
+        Overrides::of(&self.run, self.names)
+    }
+
+    /// How many events have happened.
+    pub(super) fn events(&self) -> usize {
+        self.run.events.len()
+    }
+
+    /// The spawn path of the tasklet that an outcome is about; the root's is empty.
+    pub(super) fn path_of(&self, outcome: &Outcome) -> Vec<u32> {
+        outcome.tasklet().map(|it| self.names.path(it).to_vec()).unwrap_or_default()
+    }
+
+    /// Whether a report is to be made.
+    pub(super) fn wants_details(&self) -> bool {
+        self.rules.details
+    }
+
+    /// Adds names and places to the record.
+    pub(super) fn describe(&mut self, details: Details) {
+        self.run.details = Some(Box::new(details));
+    }
+
     /// `tasklet` did something that cannot be explored.
     pub fn refuse(&mut self, tasklet: TaskletName, what: &str, at: &Location<'_>) {
         if self.refused.is_none() {
@@ -189,7 +225,17 @@ impl<'a> Board<'a> {
         live.pending = Some(place);
         let (branches, digests) = branches.into_iter().unzip();
         let clock = live.clock.clone();
-        let record = SlotRecord { slot, branches, digests, clock, published, time, consumed: None };
+        let observed = live.observed;
+        let record = SlotRecord {
+            slot,
+            branches,
+            digests,
+            clock,
+            published,
+            observed,
+            time,
+            consumed: None,
+        };
         self.run.slots.push(record);
         let slots = &self.run.slots;
         let before = |it: &usize| self.names.compare(slots[*it].slot.tasklet, tasklet).is_lt();
@@ -360,15 +406,16 @@ impl<'a> Board<'a> {
         self.run
     }
 
-    fn outcome(&mut self) -> Outcome {
-        if let Some((tasklet, what)) = self.refused.take() {
-            return Outcome::Refused(tasklet, what);
+    /// How the run has ended, when nothing can happen any more.
+    pub(super) fn outcome(&self) -> Outcome {
+        if let Some((tasklet, what)) = &self.refused {
+            return Outcome::Refused(*tasklet, what.clone());
         }
-        if let Some(stopped) = self.stopped.take() {
-            return stopped;
+        if let Some(stopped) = &self.stopped {
+            return stopped.clone();
         }
-        if let Some((tasklet, message)) = self.panic.take() {
-            return Outcome::Panicked(tasklet, message);
+        if let Some((tasklet, message)) = &self.panic {
+            return Outcome::Panicked(*tasklet, message.clone());
         }
         if self.live[0].alive && !self.live[0].daemon {
             return Outcome::Deadlock;

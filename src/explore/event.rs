@@ -20,6 +20,11 @@ impl TaskletName {
     pub(super) fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// The tasklet with this place in tables.
+    pub(super) fn numbered(index: usize) -> TaskletName {
+        TaskletName(index as u32)
+    }
 }
 
 /// A channel, named by its creator and the number of channels this one made before.

@@ -29,28 +29,37 @@
 
 mod board;
 mod brute;
+mod chart;
 mod clock;
+mod details;
 mod dpor;
 mod estimate;
 mod event;
+mod isolation;
 mod program;
+mod quiet;
 mod races;
 mod random;
 mod replay;
+mod report;
 mod run;
+mod session;
 mod states;
 mod system;
 mod verdict;
+mod witness;
 
 pub use board::Board;
 pub use brute::every_choice;
 pub use clock::Clock;
 pub use dpor::{exhaust, exhaust_with};
 pub use event::{Branch, ChannelName, Event, Kind, Names, Offer, Side, Slot, TaskletName};
-pub use program::Program;
+pub use program::{Program, observe};
 pub use random::{Mode, portfolio, sample};
 pub use replay::{Overrides, ReplayError, Shrunk, first_difference, shrink};
+pub use report::Report;
 pub use run::{EndRecord, EventRecord, Outcome, Run, SlotRecord, Tick};
+pub use session::{Explore, Explored, Search, explore, replay};
 pub use states::every_state;
 pub use system::{Choice, Enabled, Rules, System, execute};
 pub use verdict::{Failure, Settings, Verdict};

@@ -6,16 +6,20 @@
 //! A tasklet here: `Unbegun -> Waiting <-> Going -> Ended`.
 
 use super::board::Board;
+use super::details::{ChannelDetails, Details, HolderDetails, TaskletDetails};
 use super::event::{Branch, ChannelName, Event, Kind, Side, TaskletName};
+use super::quiet;
 use super::system::System;
+use crate::kernel::announce;
 use crate::kernel::control::{News, Way};
 use crate::kernel::name::TaskletId;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Task, flag};
+use crate::kernel::task::{Holder, Task, flag};
 use crate::kernel::trace::{ChannelId, Direction};
 use crate::kernel::wait::{self, Wait};
 use crate::runtime::{Decide, Runtime};
 use std::cell::RefCell;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -42,7 +46,14 @@ impl<'a> Program<'a> {
     /// The program that `main` is the root tasklet of, called `name` in replay strings.
     #[track_caller]
     pub fn new(name: impl Into<String>, main: &'a dyn Fn()) -> Program<'a> {
-        let at = Location::caller();
+        Program::at(name, main, Location::caller())
+    }
+
+    pub(super) fn at(
+        name: impl Into<String>,
+        main: &'a dyn Fn(),
+        at: &'static Location<'static>,
+    ) -> Program<'a> {
         Program { name: name.into(), main, runtime: RefCell::default(), at }
     }
 }
@@ -57,12 +68,45 @@ impl System for Program<'_> {
         let runtime = runtime.unwrap_or_else(|| Runtime::builder().controlled().build());
         let mut bridge = Bridge::new(board);
         let panics = runtime.run_controlled(self.main, SPAWNS_MAX, &mut bridge, self.at);
+        let places = if panics.is_empty() { Vec::new() } else { quiet::take_places() };
         for panicked in panics {
-            let who = panicked.tasklet.map_or(TaskletName::ROOT, |it| bridge.name(it));
-            bridge.board.panicked(who, panicked.message);
+            let place = places.iter().rfind(|it| it.0 == panicked.tasklet);
+            let place = place.map(|it| format!(", at {}", it.1)).unwrap_or_default();
+            let message = format!("{}{place}", panicked.message);
+            bridge.board.panicked(bridge.doer(panicked.tasklet), message);
         }
         self.runtime.replace(Some(runtime));
     }
+}
+
+/// Tells the search what the running tasklet has seen; does nothing outside of an explored run.
+///
+/// Searches know who met whom, but not what was in a value. What is told here is compared in the
+/// isolation check, and tells states apart for [`every_state`](super::every_state).
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+/// use tasklets::explore::{Explore, observe};
+/// use tasklets::spawn;
+/// let explored = Explore::new().run(|| {
+///     let shared = Rc::new(Cell::new(0)); // a mistake: tasklets should share nothing
+///     let each = (1..=2).map(|number| {
+///         let shared = shared.clone();
+///         spawn(move || {
+///             tasklets::yield_now();
+///             observe(&shared.replace(number));
+///             tasklets::yield_now();
+///         })
+///     });
+///     each.collect::<Vec<_>>().into_iter().for_each(|it| it.join().unwrap());
+/// });
+/// assert!(explored.report.unwrap().outcome.contains("is not isolated"));
+/// ```
+pub fn observe(seen: &impl Hash) {
+    let mut hasher = DefaultHasher::new();
+    seen.hash(&mut hasher);
+    announce::observed(hasher.finish());
 }
 
 /// What a tasklet waits for.
@@ -93,6 +137,8 @@ struct Bridge<'a, 'b> {
     ids: Vec<usize>,
     /// In the order in which they were made.
     channels: Vec<(ChannelId, ChannelName)>,
+    /// Names and places, if a report is to be made.
+    details: Details,
     news: Vec<News>,
     branches: Vec<Branch>,
     /// How many live, and how many of them have a slot on the board.
@@ -109,6 +155,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
             seats: Vec::new(),
             ids: Vec::new(),
             channels: Vec::new(),
+            details: Details::default(),
             news: Vec::new(),
             branches: Vec::new(),
             living: 0,
@@ -144,17 +191,25 @@ impl<'a, 'b> Bridge<'a, 'b> {
     fn report_one(&mut self, scheduler: &Scheduler, news: News) {
         match news {
             News::Spawned { parent, child } => self.spawned(scheduler, parent, child),
-            News::Made { maker, channel } => {
+            News::Made { maker, channel, at } => {
                 let name = self.board.channel(self.name(maker));
                 self.channels.push((channel, name));
+                if self.board.wants_details() {
+                    let (senders, receivers) = (Vec::new(), Vec::new());
+                    let made = ChannelDetails { name: None, made_at: at, senders, receivers };
+                    self.details.channels.insert(name, made);
+                }
             }
-            News::Dropped { by, channel, end, last } => {
+            News::Dropped { by, channel, end, last, name } => {
                 let side = match end {
                     Direction::Send => Side::Sender,
                     Direction::Receive => Side::Receiver,
                 };
                 if let Some(channel) = self.channel(channel) {
                     self.board.drop_end(self.doer(by), channel, side, last);
+                    if let (Some(name), true) = (name, self.board.wants_details()) {
+                        self.details.name_channel(channel, &name);
+                    }
                 }
             }
             News::Announced { wait, ways, at } => self.announced(wait, &ways, at),
@@ -162,6 +217,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
                 self.living -= 1;
                 self.board.end(self.name(tasklet));
             }
+            News::Observed { by, digest } => self.board.observe(self.name(by), digest),
             News::Refused { by, what, at } => self.board.refuse(self.doer(by), what, at),
         }
     }
@@ -275,6 +331,32 @@ impl<'a, 'b> Bridge<'a, 'b> {
         }
     }
 
+    /// Collects names and places.
+    fn describe(&mut self, scheduler: &Scheduler) {
+        let mut details = std::mem::take(&mut self.details);
+        for seat in &self.seats {
+            let name = seat.task.who.name.as_ref().map(|it| it.to_string());
+            let spawned_at = seat.task.who.spawned_at;
+            details.tasklets.insert(seat.name, TaskletDetails { name, spawned_at });
+        }
+        for facts in scheduler.home.channels.list() {
+            let Some(channel) = self.channel(facts.id) else { continue };
+            if let Some(name) = &facts.name {
+                details.name_channel(channel, name);
+            }
+            let holders = |all: &[Holder]| {
+                let known = all.iter().filter_map(|it| Some((it.tasklet?, it.used)));
+                let named = known.map(|(id, used)| (self.name(id), used));
+                named.map(|(tasklet, used)| HolderDetails { tasklet, used }).collect()
+            };
+            if let Some(known) = details.channels.get_mut(&channel) {
+                known.senders = holders(&facts.sender_holders);
+                known.receivers = holders(&facts.receiver_holders);
+            }
+        }
+        self.board.describe(details);
+    }
+
     /// Lets a tasklet go on to which something was done that did not end its operation.
     fn release_touched(&mut self) {
         let Some(id) = self.touched.take() else { return };
@@ -314,6 +396,9 @@ impl Decide for Bridge<'_, '_> {
         // The end of the run ends them too, and for that they have to begin.
         for seat in self.seats.iter().filter(|it| matches!(it.pending, Pending::Unbegun)) {
             scheduler.begin(seat.task.clone());
+        }
+        if self.board.wants_details() {
+            self.describe(scheduler);
         }
     }
 }

@@ -37,6 +37,8 @@ struct Want {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     wants: BTreeMap<Key, Want>,
+    /// What tells the trace that they lead to apart from others, if that is known.
+    trace: Option<u32>,
 }
 
 /// Why a text is no schedule of a program.
@@ -48,6 +50,8 @@ pub enum ReplayError {
     Program(String),
     /// It is not complete, or was changed.
     Garbled(String),
+    /// The program of this name does something else by now.
+    Changed,
 }
 
 impl fmt::Display for ReplayError {
@@ -59,6 +63,10 @@ impl fmt::Display for ReplayError {
             ReplayError::Program(of) => {
                 write!(f, "the replay string is of another program: `{of}`")
             }
+            ReplayError::Changed => f.write_str(
+                "the program has changed since the replay string was written, or is not the same \
+                 each time: it does something else",
+            ),
             ReplayError::Garbled(part) => {
                 write!(f, "the replay string is cut or changed, at `{part}`")
             }
@@ -85,7 +93,18 @@ impl Overrides {
     /// The whole matching of a run.
     pub fn of(run: &Run, names: &Names) -> Overrides {
         let all = run.events.iter().flat_map(|it| entries(&it.event, names));
-        Overrides { wants: all.collect() }
+        Overrides { wants: all.collect(), trace: None }
+    }
+
+    /// The same, with a note of the trace of `run`, to which they lead.
+    pub(super) fn leading_to(mut self, run: &Run) -> Overrides {
+        self.trace = Some(run.trace as u32);
+        self
+    }
+
+    /// Whether `run` is what they were noted to lead to.
+    pub(super) fn leads_to(&self, run: &Run) -> bool {
+        self.trace.is_none_or(|it| it == run.trace as u32)
     }
 
     /// How many there are.
@@ -110,6 +129,15 @@ impl Overrides {
         asked.or_else(|| answers.iter().position(Option::is_none)).unwrap_or(0)
     }
 
+    /// As [`choose`](Self::choose), but the last event of those that they ask for.
+    pub(super) fn choose_last(&self, enabled: &Enabled<'_>) -> usize {
+        let asked = |event: &Event| {
+            let mut all = entries(event, enabled.names);
+            all.all(|(key, want)| self.wants.get(&key) == Some(&want))
+        };
+        enabled.events.iter().rposition(asked).unwrap_or_else(|| self.choose(enabled))
+    }
+
     /// Runs `system` with this schedule.
     pub fn replay(&self, system: &dyn System, names: &mut Names, settings: &Settings) -> Run {
         let mut choose = |enabled: &Enabled<'_>| Choice::Take(self.choose(enabled));
@@ -118,8 +146,9 @@ impl Overrides {
 
     /// The schedule as a text for `program`; [`parse`](Self::parse) reads it.
     pub fn text(&self, program: &str) -> String {
-        let body: Vec<_> = self.wants.iter().map(|(key, want)| write_one(key, want)).collect();
-        let body = body.join(",");
+        let trace = self.trace.iter().map(|it| format!("={it:x}"));
+        let all = self.wants.iter().map(|(key, want)| write_one(key, want));
+        let body = trace.chain(all).collect::<Vec<_>>().join(",");
         let sum = checksum(program, &body);
         format!("{VERSION}:{program}:{body}:{sum:04x}")
     }
@@ -142,9 +171,16 @@ impl Overrides {
         if of != program {
             return Err(ReplayError::Program(of.into()));
         }
-        let parts = body.split(',').filter(|it| !it.is_empty());
-        let read = |part: &str| read_one(part).ok_or_else(|| garbled(part));
-        Ok(Overrides { wants: parts.map(read).collect::<Result<_, _>>()? })
+        let mut overrides = Overrides::default();
+        for part in body.split(',').filter(|it| !it.is_empty()) {
+            if let Some(trace) = part.strip_prefix('=') {
+                let trace = u32::from_str_radix(trace, 16).map_err(|_| garbled(part))?;
+                overrides.trace = Some(trace);
+            } else {
+                overrides.wants.extend([read_one(part).ok_or_else(|| garbled(part))?]);
+            }
+        }
+        Ok(overrides)
     }
 
     /// One line for each, for a report.
@@ -295,7 +331,7 @@ mod tests {
             Want { kind: Kind::Meeting, peer: Some((vec![0, 3], 1)), second: true, branch: 2 };
         let closed = Want { kind: Kind::Closed, peer: None, second: false, branch: 0 };
         let wants = BTreeMap::from([((vec![1, 0], 5), meeting), ((vec![], 7), closed)]);
-        let overrides = Overrides { wants };
+        let overrides = Overrides { wants, trace: Some(7) };
         let text = overrides.text("a::b");
         assert_eq!(Overrides::parse(&text, "a::b"), Ok(overrides));
         assert_eq!(Overrides::parse(&text, "c"), Err(ReplayError::Program("a::b".into())));

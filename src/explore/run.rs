@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use std::panic::Location;
 
 use super::clock::Clock;
+use super::details::Details;
 use super::event::{Branch, ChannelName, Event, Kind, Names, Side, Slot, TaskletName};
 
 /// One operation of one tasklet.
@@ -23,6 +24,8 @@ pub struct SlotRecord {
     pub clock: Clock,
     /// How many events had happened when the offers were published.
     pub published: usize,
+    /// What the tasklet had observed before: see [`observe`](super::observe).
+    pub(super) observed: u64,
     /// The virtual time at which they were published.
     pub time: u64,
     /// The event that completed the slot, if any did.
@@ -71,6 +74,10 @@ pub enum Outcome {
     Refused(TaskletName, String),
     /// A tasklet panicked; the first one that did, and its message.
     Panicked(TaskletName, String),
+    /// A tasklet depends on more than what it has received; which one, and how that was seen.
+    NotIsolated(TaskletName, String),
+    /// The run does not end, though nobody is left out.
+    Livelock,
     /// The run was stopped after as many events as it may have.
     StepBound,
     /// The search saw that the run leads to nothing it has not seen.
@@ -84,7 +91,9 @@ impl Outcome {
             Outcome::Deadlock
             | Outcome::LeftBehind
             | Outcome::Panicked(..)
-            | Outcome::Refused(..) => true,
+            | Outcome::Refused(..)
+            | Outcome::NotIsolated(..)
+            | Outcome::Livelock => true,
             Outcome::Finished | Outcome::StepBound | Outcome::Abandoned => false,
         }
     }
@@ -99,8 +108,27 @@ impl Outcome {
             Outcome::Refused(who, what) => {
                 format!("{} cannot be explored: {what}", names.tasklet(*who))
             }
+            Outcome::NotIsolated(who, what) => {
+                format!("{} is not isolated: {what}", names.tasklet(*who))
+            }
+            Outcome::Livelock => String::from("livelock: the run does not end"),
             Outcome::StepBound => String::from("stopped at the step bound"),
             Outcome::Abandoned => String::from("abandoned"),
+        }
+    }
+
+    /// The tasklet that it is about, if it is about one.
+    pub(super) fn tasklet(&self) -> Option<TaskletName> {
+        match self {
+            Outcome::Panicked(who, _) | Outcome::Refused(who, _) | Outcome::NotIsolated(who, _) => {
+                Some(*who)
+            }
+            Outcome::Finished
+            | Outcome::Deadlock
+            | Outcome::LeftBehind
+            | Outcome::Livelock
+            | Outcome::StepBound
+            | Outcome::Abandoned => None,
         }
     }
 
@@ -108,7 +136,8 @@ impl Outcome {
     pub fn same_class(&self, other: &Outcome) -> bool {
         match (self, other) {
             (Outcome::Panicked(one, _), Outcome::Panicked(two, _))
-            | (Outcome::Refused(one, _), Outcome::Refused(two, _)) => one == two,
+            | (Outcome::Refused(one, _), Outcome::Refused(two, _))
+            | (Outcome::NotIsolated(one, _), Outcome::NotIsolated(two, _)) => one == two,
             _ => self == other,
         }
     }
@@ -133,6 +162,8 @@ pub struct Run {
     pub ticks: Vec<Tick>,
     /// Who was spawned, in order: parent, child, and the parent's past at that moment.
     pub spawned: Vec<(TaskletName, TaskletName, Clock)>,
+    /// Names and places, if the rules ask for them.
+    pub(super) details: Option<Box<Details>>,
     /// How it ended.
     pub outcome: Outcome,
     /// Identifies the trace: equal for two runs exactly if the same slots met.
@@ -153,6 +184,7 @@ impl Run {
             ended: Vec::new(),
             ticks: Vec::new(),
             spawned: Vec::new(),
+            details: None,
             outcome: Outcome::Abandoned,
             trace: 0,
             state: 0,
@@ -163,6 +195,12 @@ impl Run {
     pub fn slot(&self, slot: Slot) -> Option<&SlotRecord> {
         let place = self.of.get(slot.tasklet.index())?.get(slot.nth as usize)?;
         Some(&self.slots[*place])
+    }
+
+    /// Where in the source a slot is, if the system says so.
+    pub fn place(&self, slot: Slot) -> Option<&'static Location<'static>> {
+        let place = self.of.get(slot.tasklet.index())?.get(slot.nth as usize)?;
+        self.places.get(*place).copied()
     }
 
     /// What is known about one end of a channel.

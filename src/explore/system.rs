@@ -61,6 +61,8 @@ pub struct Rules {
     pub lax_timers: bool,
     /// How many events a run may have.
     pub events_max: usize,
+    /// Whether a report is to be made, so that the run collects names and places.
+    pub details: bool,
     /// A fault of the search, made on purpose to see that its tests find it.
     #[doc(hidden)]
     pub defect: Option<Defect>,
@@ -68,7 +70,7 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { lax_timers: false, events_max: 10_000, defect: None }
+        Rules { lax_timers: false, events_max: 10_000, details: false, defect: None }
     }
 }
 

@@ -9,6 +9,9 @@ use super::event::{Event, Names};
 use super::run::{Outcome, Run};
 use super::system::Rules;
 
+/// A search ends after so many runs that were stopped at the step bound: it leads nowhere.
+const CUTS_MAX: u64 = 32;
+
 /// How far a search may go.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -61,6 +64,8 @@ pub struct Verdict {
     pub failures: Vec<Failure>,
     /// Set when the same choices led to different events: the program is not deterministic.
     pub diverged: bool,
+    /// Set when a few runs were repeated in another order and did the same.
+    pub isolated: bool,
     /// The traces seen.
     pub(super) seen: BTreeSet<u64>,
 }
@@ -76,6 +81,8 @@ impl Verdict {
             | Outcome::Deadlock
             | Outcome::LeftBehind
             | Outcome::Refused(..)
+            | Outcome::NotIsolated(..)
+            | Outcome::Livelock
             | Outcome::Panicked(..) => {
                 let first = self.seen.insert(run.trace);
                 self.traces = self.seen.len() as u64;
@@ -90,6 +97,7 @@ impl Verdict {
             }
         }
         let enough = settings.stop_at_failure && !self.failures.is_empty();
+        let enough = enough || matches!(run.outcome, Outcome::Refused(..)) || self.cut >= CUTS_MAX;
         !enough && self.executions < settings.executions_max
     }
 

@@ -198,16 +198,29 @@ pub(crate) fn refuse(what: &'static str, at: &'static Location<'static>) {
     }
 }
 
+/// Tells of something that the running tasklet has seen.
+pub(crate) fn observed(digest: u64) {
+    if let Some(task) = controlled() {
+        tell(&task, News::Observed { by: task.id(), digest });
+    }
+}
+
 /// Tells of a channel that the running tasklet has made.
-pub(crate) fn made(task: &Task, channel: ChannelId) {
-    tell(task, News::Made { maker: task.id(), channel });
+pub(crate) fn made(task: &Task, channel: ChannelId, at: &'static Location<'static>) {
+    tell(task, News::Made { maker: task.id(), channel, at });
 }
 
 /// Tells of a handle that was dropped.
 #[cold]
-pub(crate) fn dropped(control: &Control, channel: ChannelId, end: Direction, last: bool) {
+pub(crate) fn dropped(
+    control: &Control,
+    channel: ChannelId,
+    name: Option<Rc<str>>,
+    end: Direction,
+    last: bool,
+) {
     let by = running::current().map(|it| it.id()).or(control.ending());
-    control.tell(News::Dropped { by, channel, end, last });
+    control.tell(News::Dropped { by, channel, end, last, name });
 }
 
 fn tell(task: &Task, news: News) {

@@ -48,6 +48,7 @@ pub(crate) enum News {
     Made {
         maker: TaskletId,
         channel: ChannelId,
+        at: &'static Location<'static>,
     },
     /// A handle was dropped; `last` if its end has no other.
     Dropped {
@@ -55,6 +56,7 @@ pub(crate) enum News {
         channel: ChannelId,
         end: Direction,
         last: bool,
+        name: Option<Rc<str>>,
     },
     /// A tasklet waits under `wait` for one of `ways` to be decided.
     Announced {
@@ -64,6 +66,11 @@ pub(crate) enum News {
     },
     Ended {
         tasklet: TaskletId,
+    },
+    /// A tasklet has seen something.
+    Observed {
+        by: TaskletId,
+        digest: u64,
     },
     /// A tasklet did what cannot be controlled.
     Refused {

@@ -1,0 +1,332 @@
+//! Exploring a program: search, then shrink what was found, then report it.
+//!
+//! Always: what is reported was seen in a run of the program, and the replay string leads there
+//! again.
+
+use super::event::Names;
+use super::isolation;
+use super::program::Program;
+use super::quiet::Quiet;
+use super::random::{Mode, portfolio, sample};
+use super::replay::{Overrides, ReplayError, shrink};
+use super::report::{Evidence, Report};
+use super::run::{Outcome, Run};
+use super::system::System;
+use super::verdict::{Settings, Verdict};
+use super::witness::{Found, Witness};
+use super::{every_state, exhaust};
+use std::panic::Location;
+
+/// The environment variable whose replay string is run instead of a search.
+const REPLAY: &str = "TASKLETS_REPLAY";
+
+/// Executions of a search that is not told how many.
+const EXECUTIONS: u64 = 3_000;
+
+/// Which way to search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// Schedules drawn in several ways by turns: see [`portfolio`].
+    Portfolio,
+    /// Every trace once: see [`exhaust`].
+    Exhaustive,
+    /// Every state once: see [`every_state`].
+    States,
+    /// Schedules drawn in one way: see [`sample`].
+    Random(Mode),
+}
+
+/// How to explore a program; [`explore`] with settings.
+///
+/// ```
+/// use tasklets::explore::{Explore, Search};
+/// use tasklets::{channel, spawn};
+/// let explored = Explore::new().search(Search::Exhaustive).run(|| {
+///     let (tx, rx) = channel();
+///     for number in 1..=3 {
+///         let tx = tx.clone();
+///         spawn(move || tx.send(number));
+///     }
+///     let sum: i32 = rx.iter().take(3).sum();
+///     assert_eq!(sum, 6); // in whatever order they come
+/// });
+/// assert!(explored.verdict.exhausted && explored.report.is_none());
+/// assert_eq!(explored.verdict.traces, 6);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "it explores nothing until it is run"]
+pub struct Explore {
+    name: Option<String>,
+    search: Search,
+    settings: Settings,
+    seed: u64,
+    endless: bool,
+}
+
+/// What exploring a program came to.
+#[derive(Clone, Debug)]
+pub struct Explored {
+    /// What the search found, and how far it went.
+    pub verdict: Verdict,
+    /// The failure, if there is one.
+    pub report: Option<Report>,
+}
+
+impl Default for Explore {
+    fn default() -> Explore {
+        Explore::new()
+    }
+}
+
+impl Explore {
+    /// Up to 3,000 executions of a portfolio, until the first failure.
+    pub fn new() -> Explore {
+        let settings =
+            Settings { executions_max: EXECUTIONS, stop_at_failure: true, ..Settings::default() };
+        Explore { name: None, search: Search::Portfolio, settings, seed: 0, endless: false }
+    }
+
+    /// What the program is called in replay strings; else as its OS thread, that is as its test.
+    pub fn name(mut self, name: impl Into<String>) -> Explore {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Which way to search.
+    pub fn search(mut self, search: Search) -> Explore {
+        self.search = search;
+        self
+    }
+
+    /// What the random ways begin with.
+    pub fn seed(mut self, seed: u64) -> Explore {
+        self.seed = seed;
+        self
+    }
+
+    /// After how many executions the search gives up.
+    pub fn executions(mut self, most: u64) -> Explore {
+        self.settings.executions_max = most;
+        self
+    }
+
+    /// After how many events a run is stopped.
+    pub fn events(mut self, most: usize) -> Explore {
+        self.settings.rules.events_max = most;
+        self
+    }
+
+    /// Whether the search goes on after a failure, and reports the shortest one.
+    pub fn all_failures(mut self, all: bool) -> Explore {
+        self.settings.stop_at_failure = !all;
+        self
+    }
+
+    /// Whether timers may fire at any moment, not only when nothing else can happen.
+    pub fn lax_timers(mut self, lax: bool) -> Explore {
+        self.settings.rules.lax_timers = lax;
+        self
+    }
+
+    /// Whether the program is meant to go on for ever: then one that does has no livelock.
+    pub fn endless(mut self, endless: bool) -> Explore {
+        self.endless = endless;
+        self
+    }
+
+    /// Explores `main`, the body of a root tasklet that is run again and again.
+    ///
+    /// # Panics
+    /// If the environment variable `TASKLETS_REPLAY` holds a text that is no replay string.
+    #[track_caller]
+    pub fn run(&self, main: impl Fn()) -> Explored {
+        let main: &dyn Fn() = &main;
+        let program = self.program(main);
+        match asked_for(program.program()) {
+            Ok(None) => self.search_program(&program),
+            Ok(Some(overrides)) => match self.replay_program(&program, overrides) {
+                Ok(explored) => explored,
+                Err(error) => panic!("{REPLAY}: {error}"),
+            },
+            Err(error) => panic!("{REPLAY}: {error}"),
+        }
+    }
+
+    /// Explores `main`; a failure is a panic with the report.
+    ///
+    /// # Panics
+    /// If the program fails, and as [`run`](Self::run).
+    #[track_caller]
+    pub fn check(&self, main: impl Fn()) -> Verdict {
+        let explored = self.run(main);
+        match explored.report {
+            Some(report) => panic!("{report}"),
+            None => explored.verdict,
+        }
+    }
+
+    /// Runs `main` once, with the schedule that a replay string says.
+    ///
+    /// # Errors
+    /// The text is no replay string of this program.
+    #[track_caller]
+    pub fn replay(&self, text: &str, main: impl Fn()) -> Result<Explored, ReplayError> {
+        let main: &dyn Fn() = &main;
+        let program = self.program(main);
+        let overrides = Overrides::parse(text, program.program())?;
+        self.replay_program(&program, overrides)
+    }
+
+    #[track_caller]
+    fn program<'a>(&self, main: &'a dyn Fn()) -> Program<'a> {
+        let thread = std::thread::current();
+        let name = self.name.as_deref().or(thread.name()).unwrap_or("program");
+        Program::at(name, main, Location::caller())
+    }
+
+    fn search_program(&self, program: &Program<'_>) -> Explored {
+        let quiet = Quiet::new();
+        let witness = Witness::new(program);
+        let (system, settings) = (&witness as &dyn System, &self.settings);
+        let mut verdict = match self.search {
+            Search::Portfolio => portfolio(system, self.seed, settings, &mut |_, _| ()),
+            Search::Exhaustive => exhaust(system, settings),
+            Search::States => every_state(system, settings, &mut |_, _| ()),
+            Search::Random(mode) => sample(system, mode, self.seed, settings, &mut |_, _| ()),
+        };
+        let mut found = witness.found();
+        if found.failing.is_none() {
+            found.failing = isolation::check(program, settings, &found.samples);
+            verdict.isolated = found.failing.is_none();
+        }
+        if found.failing.is_none() && !self.endless {
+            found.failing =
+                found.cut.as_ref().and_then(|it| isolation::livelock(program, settings, it));
+        }
+        let report = found.failing.map(|it| self.report(program, it, verdict.to_string()));
+        drop(quiet);
+        Explored { verdict, report }
+    }
+
+    /// Shrinks a failure and writes it down.
+    fn report(&self, program: &Program<'_>, found: Found, search: String) -> Report {
+        let mut names = Names::new();
+        let outcome = found.outcome_in(&mut names);
+        let mut detailed = self.settings;
+        detailed.rules.details = true;
+        let shrinks = !matches!(outcome, Outcome::NotIsolated(..) | Outcome::Livelock);
+        let shrunk = if shrinks {
+            shrink(program, &mut names, &self.settings, &found.overrides, &outcome)
+        } else {
+            None
+        };
+        let (overrides, passing, search) = match shrunk {
+            Some(it) => {
+                let search = format!("{search}; shrunk in {} executions", it.executions);
+                (it.overrides, it.passing, search)
+            }
+            None => (found.overrides, None, search),
+        };
+        let mut run = overrides.replay(program, &mut names, &detailed);
+        if !run.outcome.same_class(&outcome) {
+            run.outcome = outcome; // it takes more than one run to see it
+        }
+        let overrides = overrides.leading_to(&run);
+        let (run, names, passing) = (&run, &names, passing.as_ref());
+        let program = program.program();
+        Report::new(Evidence { program, run, names, passing, overrides, search })
+    }
+
+    fn replay_program(
+        &self,
+        program: &Program<'_>,
+        overrides: Overrides,
+    ) -> Result<Explored, ReplayError> {
+        let (mut names, mut settings) = (Names::new(), self.settings);
+        settings.rules.details = true;
+        let mut verdict = Verdict::default();
+        let quiet = Quiet::new();
+        let mut run: Run = overrides.replay(program, &mut names, &settings);
+        if run.outcome == Outcome::StepBound
+            && !self.endless
+            && isolation::livelock(program, &settings, &overrides).is_some()
+        {
+            run.outcome = Outcome::Livelock;
+        }
+        drop(quiet);
+        verdict.count(&run, &settings);
+        if !overrides.leads_to(&run) {
+            return Err(ReplayError::Changed);
+        }
+        let search = String::from("none: this is a replay");
+        let report = run.outcome.is_failure().then(|| {
+            let (run, names, program) = (&run, &names, program.program());
+            Report::new(Evidence { program, run, names, passing: None, overrides, search })
+        });
+        Ok(Explored { verdict, report })
+    }
+}
+
+/// What the environment asks to replay, if it is for this program.
+fn asked_for(program: &str) -> Result<Option<Overrides>, ReplayError> {
+    let Ok(text) = std::env::var(REPLAY) else { return Ok(None) };
+    match Overrides::parse(&text, program) {
+        Ok(overrides) => Ok(Some(overrides)),
+        Err(ReplayError::Program(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Explores `main`, the body of a root tasklet: runs it under many schedules and panics with a
+/// report if it fails under any.
+///
+/// It fails if a tasklet panics and nobody joins it, if tasklets wait for ever that are not
+/// daemons, if it cannot end, or if tasklets share what they should not. The verdict says whether
+/// all schedules were tried; [`Explore`] has settings.
+///
+/// # Panics
+/// If the program fails.
+///
+/// ```
+/// use tasklets::explore::explore;
+/// use tasklets::{channel, spawn};
+/// let verdict = explore(|| {
+///     let (tx, rx) = channel();
+///     spawn(move || tx.send("hello"));
+///     assert_eq!(rx.recv(), Ok("hello"));
+/// });
+/// assert!(verdict.failures.is_empty());
+/// ```
+#[track_caller]
+pub fn explore(main: impl Fn()) -> Verdict {
+    Explore::new().check(main)
+}
+
+/// Runs `main` once, with the schedule of a replay string; see [`Explore::replay`].
+///
+/// # Errors
+/// The text is no replay string of this program: it is named otherwise, is of another version, is
+/// damaged, or the program has changed.
+///
+/// ```
+/// use tasklets::explore::{Explore, ReplayError};
+/// use tasklets::{channel, spawn};
+/// fn race() {
+///     let (tx, rx) = channel();
+///     for name in ["first", "second"] {
+///         let tx = tx.clone();
+///         spawn(move || tx.send(name));
+///     }
+///     assert_eq!(rx.recv(), Ok("first"), "a hope, not a rule");
+///     rx.recv().unwrap();
+/// }
+/// let report = Explore::new().name("race").run(race).report.unwrap();
+/// let again = Explore::new().name("race").replay(&report.replay, race).unwrap();
+/// assert_eq!(again.report.unwrap().outcome, report.outcome);
+/// let half = &report.replay[..report.replay.len() / 2];
+/// assert!(tasklets::explore::replay(half, race).is_err());
+/// ```
+#[track_caller]
+pub fn replay(text: &str, main: impl Fn()) -> Result<Explored, ReplayError> {
+    Explore::new().replay(text, main)
+}
