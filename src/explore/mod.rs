@@ -47,6 +47,7 @@ mod session;
 mod states;
 mod system;
 mod verdict;
+mod watchdog;
 mod witness;
 
 pub use board::Board;

@@ -10,6 +10,7 @@ use super::details::{ChannelDetails, Details, HolderDetails, TaskletDetails};
 use super::event::{Branch, ChannelName, Event, Kind, Side, TaskletName};
 use super::quiet;
 use super::system::System;
+use super::watchdog::{self, Pulse};
 use crate::kernel::announce;
 use crate::kernel::control::{News, Way};
 use crate::kernel::name::TaskletId;
@@ -22,9 +23,11 @@ use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::Location;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Most tasklets that one run may spawn.
-const SPAWNS_MAX: u32 = 100_000;
+const SPAWNS_MAX: u32 = 4_096;
 
 /// A program of tasklets, as something to be explored.
 ///
@@ -33,6 +36,7 @@ pub struct Program<'a> {
     name: String,
     main: &'a dyn Fn(),
     runtime: RefCell<Option<Runtime>>,
+    pulse: Arc<Pulse>,
     at: &'static Location<'static>,
 }
 
@@ -49,12 +53,22 @@ impl<'a> Program<'a> {
         Program::at(name, main, Location::caller())
     }
 
+    /// How long a local step may take in real time; else 20 s.
+    ///
+    /// A step that takes longer is named on stderr, and ends the process: nothing can stop it.
+    pub fn step_limit(mut self, limit: Duration) -> Program<'a> {
+        self.pulse = Pulse::new(&self.name, limit);
+        self
+    }
+
     pub(super) fn at(
         name: impl Into<String>,
         main: &'a dyn Fn(),
         at: &'static Location<'static>,
     ) -> Program<'a> {
-        Program { name: name.into(), main, runtime: RefCell::default(), at }
+        let name = name.into();
+        let pulse = Pulse::new(&name, watchdog::LIMIT);
+        Program { name, main, runtime: RefCell::default(), pulse, at }
     }
 }
 
@@ -66,8 +80,10 @@ impl System for Program<'_> {
     fn run(&self, board: &mut Board<'_>) {
         let runtime = self.runtime.take();
         let runtime = runtime.unwrap_or_else(|| Runtime::builder().controlled().build());
-        let mut bridge = Bridge::new(board);
+        let mut bridge = Bridge::new(board, &self.pulse);
+        self.pulse.run(true);
         let panics = runtime.run_controlled(self.main, SPAWNS_MAX, &mut bridge, self.at);
+        self.pulse.run(false);
         let places = if panics.is_empty() { Vec::new() } else { quiet::take_places() };
         for panicked in panics {
             let place = places.iter().rfind(|it| it.0 == panicked.tasklet);
@@ -123,6 +139,8 @@ enum Pending {
 struct Seat {
     task: Rc<Task>,
     name: TaskletName,
+    /// Its spawn path: see [`watchdog::pack`].
+    packed: u64,
     pending: Pending,
     /// Whether its operation goes on at once if nobody is there.
     never_waits: bool,
@@ -131,6 +149,7 @@ struct Seat {
 /// One run.
 struct Bridge<'a, 'b> {
     board: &'a mut Board<'b>,
+    pulse: &'a Pulse,
     /// Indexed by the ids of tasklets.
     seats: Vec<Seat>,
     /// The ids of tasklets, indexed by their names.
@@ -149,9 +168,10 @@ struct Bridge<'a, 'b> {
 }
 
 impl<'a, 'b> Bridge<'a, 'b> {
-    fn new(board: &'a mut Board<'b>) -> Bridge<'a, 'b> {
+    fn new(board: &'a mut Board<'b>, pulse: &'a Pulse) -> Bridge<'a, 'b> {
         Bridge {
             board,
+            pulse,
             seats: Vec::new(),
             ids: Vec::new(),
             channels: Vec::new(),
@@ -243,7 +263,8 @@ impl<'a, 'b> Bridge<'a, 'b> {
         self.ids[name.index()] = id;
         self.living += 1;
         let at = task.who.spawned_at;
-        let seat = Seat { task, name, pending: Pending::Nothing, never_waits: true };
+        let packed = watchdog::pack(self.board.names().path(name));
+        let seat = Seat { task, name, packed, pending: Pending::Nothing, never_waits: true };
         self.seats.push(seat);
         if root {
             scheduler.begin(self.seats[id].task.clone());
@@ -298,6 +319,8 @@ impl<'a, 'b> Bridge<'a, 'b> {
         let first = self.ids[event.first.slot.tasklet.index()];
         let second = event.second.map(|it| self.ids[it.slot.tasklet.index()]);
         let branch = |it: super::event::Offer| u32::from(it.branch);
+        let packed = |it: usize| self.seats[it].packed;
+        self.pulse.let_go(packed(first), second.map_or(0, packed));
         match (event.kind, second, event.second) {
             (Kind::Meeting, Some(second), Some(offer)) => {
                 // Who would not wait for the other comes second.
@@ -371,6 +394,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
 
 impl Decide for Bridge<'_, '_> {
     fn decide(&mut self, scheduler: &Rc<Scheduler>) -> bool {
+        self.pulse.beat();
         self.report(scheduler);
         if !scheduler.home.ready.is_empty() {
             return true; // the root begins by itself

@@ -13,9 +13,11 @@ use super::report::{Evidence, Report};
 use super::run::{Outcome, Run};
 use super::system::System;
 use super::verdict::{Settings, Verdict};
+use super::watchdog;
 use super::witness::{Found, Witness};
 use super::{every_state, exhaust};
 use std::panic::Location;
+use std::time::Duration;
 
 /// The environment variable whose replay string is run instead of a search.
 const REPLAY: &str = "TASKLETS_REPLAY";
@@ -61,6 +63,7 @@ pub struct Explore {
     settings: Settings,
     seed: u64,
     endless: bool,
+    step_limit: Duration,
 }
 
 /// What exploring a program came to.
@@ -83,7 +86,14 @@ impl Explore {
     pub fn new() -> Explore {
         let settings =
             Settings { executions_max: EXECUTIONS, stop_at_failure: true, ..Settings::default() };
-        Explore { name: None, search: Search::Portfolio, settings, seed: 0, endless: false }
+        Explore {
+            name: None,
+            search: Search::Portfolio,
+            settings,
+            seed: 0,
+            endless: false,
+            step_limit: watchdog::LIMIT,
+        }
     }
 
     /// What the program is called in replay strings; else as its OS thread, that is as its test.
@@ -134,6 +144,14 @@ impl Explore {
         self
     }
 
+    /// How long a tasklet may compute without an operation, in real time; else 20 s.
+    ///
+    /// One that takes longer is named on stderr, and ends the process: nothing can stop it.
+    pub fn step_limit(mut self, limit: Duration) -> Explore {
+        self.step_limit = limit;
+        self
+    }
+
     /// Explores `main`, the body of a root tasklet that is run again and again.
     ///
     /// # Panics
@@ -181,7 +199,7 @@ impl Explore {
     fn program<'a>(&self, main: &'a dyn Fn()) -> Program<'a> {
         let thread = std::thread::current();
         let name = self.name.as_deref().or(thread.name()).unwrap_or("program");
-        Program::at(name, main, Location::caller())
+        Program::at(name, main, Location::caller()).step_limit(self.step_limit)
     }
 
     fn search_program(&self, program: &Program<'_>) -> Explored {

@@ -8,6 +8,7 @@ mod drain;
 mod outside;
 mod watched;
 
+use super::announce;
 use super::body::{Body, Once};
 use super::clock::Nanos;
 use super::control::News;
@@ -166,6 +167,7 @@ impl Scheduler {
             return Err(self.too_many());
         }
         if self.home.controlled().is_some_and(|it| !it.may_spawn()) {
+            announce::refuse("spawning more tasklets than a run may have", plan.spawned_at);
             return Err(self.too_many());
         }
         let id = TaskletId(self.next_id.get());
