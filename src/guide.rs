@@ -5,3 +5,6 @@ pub mod from_stackless {}
 
 #[doc = include_str!("guide/must_not.md")]
 pub mod must_not {}
+
+#[doc = include_str!("guide/testing.md")]
+pub mod testing {}

@@ -12,6 +12,7 @@ pub use failure::{Cause, ScopeError, ScopeFailure};
 use self::children::{Children, Failed};
 use crate::channel::{Never, Receiver, channel};
 use crate::error::JoinError;
+use crate::kernel::announce;
 use crate::kernel::running;
 use crate::kernel::scheduler::{Scheduler, has_panic};
 use crate::kernel::stack::{Loan, lend};
@@ -351,9 +352,10 @@ impl<'scope> Scope<'scope, '_> {
         let stop = children.stop.borrow_mut().as_mut().and_then(|(tx, _)| tx.take());
         drop(stop);
         time::within(grace, || {
-            for task in children.living() {
+            for task in children.concerned() {
                 let wait = |wait: Wait| task.add_joiner(wait, 0);
-                if !task.has(flag::FINISHED)
+                let known = announce::controlled().is_none() && task.has(flag::FINISHED);
+                if !known
                     && running::wait_for(Doing::Joining(task.id()), children.at, wait).is_err()
                 {
                     break;

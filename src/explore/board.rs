@@ -259,6 +259,12 @@ impl<'a> Board<'a> {
         }
     }
 
+    /// `tasklet` panics just now.
+    pub(super) fn panicking(&mut self, tasklet: TaskletName) {
+        let past = self.live(tasklet).clock.clone();
+        self.run.panics.push((tasklet, past));
+    }
+
     /// The virtual time that `tasklet` reads.
     pub fn now(&self, tasklet: TaskletName) -> u64 {
         if self.rules.lax_timers { self.live[tasklet.index()].time } else { self.now }

@@ -78,7 +78,7 @@ impl<'a> Chart<'a> {
     }
 
     fn places(&self, event: &Event) -> String {
-        let places = event.offers().filter_map(|it| self.run.place(it.slot)).map(short);
+        let places = event.offers().filter_map(|it| self.run.place(it.slot)).map(brief);
         places.collect::<Vec<_>>().join(" -> ")
     }
 
@@ -195,6 +195,12 @@ fn is_beginning(event: &Event) -> bool {
 fn write_into(row: &mut [char], at: usize, text: &str, most: usize) {
     let cells = row.iter_mut().skip(at);
     cells.zip(text.chars().take(most)).for_each(|(cell, letter)| *cell = letter);
+}
+
+/// A source line without folders and column.
+pub(super) fn brief(at: &Location<'_>) -> String {
+    let text = short(at);
+    text.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 /// A source line without the column; of the standard library only that it is there.

@@ -8,7 +8,7 @@
 use super::board::Board;
 use super::details::{ChannelDetails, Details, HolderDetails, TaskletDetails};
 use super::event::{Branch, ChannelName, Event, Kind, Side, TaskletName};
-use super::quiet;
+use super::quiet::{self, Quiet};
 use super::system::System;
 use super::watchdog::{self, Pulse};
 use crate::kernel::announce;
@@ -78,20 +78,29 @@ impl System for Program<'_> {
     }
 
     fn run(&self, board: &mut Board<'_>) {
+        let quiet = Quiet::new();
         let runtime = self.runtime.take();
         let runtime = runtime.unwrap_or_else(|| Runtime::builder().controlled().build());
         let mut bridge = Bridge::new(board, &self.pulse);
         self.pulse.run(true);
         let panics = runtime.run_controlled(self.main, SPAWNS_MAX, &mut bridge, self.at);
         self.pulse.run(false);
-        let places = if panics.is_empty() { Vec::new() } else { quiet::take_places() };
+        let places = quiet::take_places();
         for panicked in panics {
-            let place = places.iter().rfind(|it| it.0 == panicked.tasklet);
-            let place = place.map(|it| format!(", at {}", it.1)).unwrap_or_default();
+            // A panic that was passed on, as by a scope, is that of who began it.
+            let same = |it: &&quiet::Place| it.message == panicked.message;
+            let mine = |it: &&quiet::Place| Some(it.tasklet) == panicked.tasklet && same(it);
+            let first = places.iter().filter(same).min_by_key(|it| it.tasklet);
+            let origin = places.iter().rfind(mine).or(first);
+            let (who, place) = match origin {
+                Some(it) => (Some(it.tasklet), format!(", at {}", it.at)),
+                None => (panicked.tasklet, String::new()),
+            };
             let message = format!("{}{place}", panicked.message);
-            bridge.board.panicked(bridge.doer(panicked.tasklet), message);
+            bridge.board.panicked(bridge.doer(who), message);
         }
         self.runtime.replace(Some(runtime));
+        drop(quiet);
     }
 }
 
@@ -163,8 +172,8 @@ struct Bridge<'a, 'b> {
     /// How many live, and how many of them have a slot on the board.
     living: usize,
     pending: usize,
-    /// Whose operation was interrupted by what another one does, if that ends it.
-    touched: Option<usize>,
+    /// To whom something was done that ends its operation, or not, and what it waited for.
+    touched: Option<(usize, Pending)>,
 }
 
 impl<'a, 'b> Bridge<'a, 'b> {
@@ -237,6 +246,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
                 self.living -= 1;
                 self.board.end(self.name(tasklet));
             }
+            News::Panicking { by } => self.board.panicking(self.name(by)),
             News::Observed { by, digest } => self.board.observe(self.name(by), digest),
             News::Refused { by, what, at } => self.board.refuse(self.doer(by), what, at),
         }
@@ -334,7 +344,8 @@ impl<'a, 'b> Bridge<'a, 'b> {
             }
             (Kind::Cancelled, Some(second), _) => {
                 self.pending -= 1;
-                self.touched = Some(second);
+                let pending = std::mem::replace(&mut self.seats[second].pending, Pending::Nothing);
+                self.touched = Some((second, pending));
                 self.wake(scheduler, first, branch(event.first));
             }
             _ => self.wake(scheduler, first, branch(event.first)),
@@ -382,9 +393,9 @@ impl<'a, 'b> Bridge<'a, 'b> {
 
     /// Lets a tasklet go on to which something was done that did not end its operation.
     fn release_touched(&mut self) {
-        let Some(id) = self.touched.take() else { return };
+        let Some((id, pending)) = self.touched.take() else { return };
         let at = self.seats[id].task.who.spawned_at;
-        match std::mem::replace(&mut self.seats[id].pending, Pending::Nothing) {
+        match pending {
             Pending::Unbegun => self.unbegun(id, at),
             Pending::Waiting(wait) => drop(wait.settle(wait::RETRY)),
             Pending::Nothing => {}

@@ -3,6 +3,8 @@
 //! Always: the process's panic hook goes on to be called for every panic outside of a search.
 //! A search may see the same panic thousands of times; the report shows it once.
 
+use crate::error::panic_message;
+use crate::kernel::announce;
 use crate::kernel::name::TaskletId;
 use crate::kernel::running;
 use std::cell::{Cell, RefCell};
@@ -13,8 +15,15 @@ static INSTALLED: Once = Once::new();
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
-    /// Who panicked, and where.
-    static PLACES: RefCell<Vec<(Option<TaskletId>, String)>> = const { RefCell::new(Vec::new()) };
+    static PLACES: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A panic of a tasklet.
+pub(super) struct Place {
+    pub(super) tasklet: TaskletId,
+    /// Where in the source.
+    pub(super) at: String,
+    pub(super) message: String,
 }
 
 /// While it lives, panics on this OS thread are kept and not printed.
@@ -47,14 +56,18 @@ fn note(info: &PanicHookInfo<'_>) -> bool {
     if !QUIET.try_with(Cell::get).unwrap_or(false) {
         return false;
     }
+    // A panic outside of any tasklet is not the program's.
+    let Some(who) = running::current() else { return false };
+    announce::panicking();
     if let Some(at) = info.location() {
-        let who = running::current().map(|it| it.id());
-        PLACES.with_borrow_mut(|it| it.push((who, at.to_string())));
+        let message = panic_message(info.payload()).to_owned();
+        let place = Place { tasklet: who.id(), at: at.to_string(), message };
+        PLACES.with_borrow_mut(|it| it.push(place));
     }
     true
 }
 
-/// Where each tasklet panicked since this was asked last.
-pub(super) fn take_places() -> Vec<(Option<TaskletId>, String)> {
+/// Where tasklets panicked since this was asked last, in order.
+pub(super) fn take_places() -> Vec<Place> {
     PLACES.take()
 }

@@ -4,9 +4,9 @@
 //! Always: it is made from a run that fails in the reported way, after everything that this
 //! failure does not need was taken away.
 
-use super::chart::{Chart, short};
+use super::chart::{Chart, brief, short};
 use super::details::Details;
-use super::event::{Branch, ChannelName, Event, Kind, Names, Side, TaskletName};
+use super::event::{Branch, ChannelName, Event, Kind, Names, Side, Slot, TaskletName};
 use super::replay::{Overrides, first_difference};
 use super::run::{Outcome, Run, SlotRecord};
 use std::fmt;
@@ -117,8 +117,8 @@ impl Told<'_> {
     /// Whether an event is in the past of what failed.
     fn matters(&self, event: &Event) -> bool {
         let Outcome::Panicked(who, _) = &self.run.outcome else { return true };
-        let Some(end) = self.run.ended(*who) else { return true };
-        event.offers().any(|it| end.has(it.slot))
+        let panic = self.run.panics.iter().find(|it| it.0 == *who);
+        panic.is_none_or(|(_, past)| event.offers().any(|it| past.has(it.slot)))
     }
 
     /// The slots that nothing completed.
@@ -238,13 +238,17 @@ impl Told<'_> {
         }
     }
 
+    /// A slot in words.
+    fn operation(&self, slot: Slot) -> String {
+        let place = self.run.place(slot).map(|it| format!(" at {}", brief(it)));
+        let place = place.unwrap_or_default();
+        format!("{} (operation {}{place})", self.who(slot.tasklet), slot.nth)
+    }
+
     /// What an event is for the slot that it is told of.
     fn completion(&self, event: &Event) -> String {
         let slot = event.second.unwrap_or(event.first).slot;
-        let place = self.run.place(slot).map(|it| format!(" at {}", short(it)));
-        let subject = format!("{} (operation {}", self.who(slot.tasklet), slot.nth);
-        let subject = format!("{subject}{})", place.unwrap_or_default());
-        let peer = self.who(event.first.slot.tasklet);
+        let (subject, peer) = (self.operation(slot), self.operation(event.first.slot));
         match event.kind {
             Kind::Meeting => format!("{subject} receives from {peer}"),
             Kind::Cancelled => format!("{subject} is stopped by {peer}"),

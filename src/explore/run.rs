@@ -158,6 +158,8 @@ pub struct Run {
     pub(super) ends: Vec<[EndRecord; 2]>,
     /// The past of each tasklet that ended; indexed by tasklet.
     pub(super) ended: Vec<Option<Clock>>,
+    /// Who panicked, in order, and its past.
+    pub(super) panics: Vec<(TaskletName, Clock)>,
     /// The advances of the clock, in order.
     pub ticks: Vec<Tick>,
     /// Who was spawned, in order: parent, child, and the parent's past at that moment.
@@ -182,6 +184,7 @@ impl Run {
             events: Vec::new(),
             ends: Vec::new(),
             ended: Vec::new(),
+            panics: Vec::new(),
             ticks: Vec::new(),
             spawned: Vec::new(),
             details: None,

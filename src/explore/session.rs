@@ -6,7 +6,6 @@
 use super::event::Names;
 use super::isolation;
 use super::program::Program;
-use super::quiet::Quiet;
 use super::random::{Mode, portfolio, sample};
 use super::replay::{Overrides, ReplayError, shrink};
 use super::report::{Evidence, Report};
@@ -203,7 +202,6 @@ impl Explore {
     }
 
     fn search_program(&self, program: &Program<'_>) -> Explored {
-        let quiet = Quiet::new();
         let witness = Witness::new(program);
         let (system, settings) = (&witness as &dyn System, &self.settings);
         let mut verdict = match self.search {
@@ -222,7 +220,6 @@ impl Explore {
                 found.cut.as_ref().and_then(|it| isolation::livelock(program, settings, it));
         }
         let report = found.failing.map(|it| self.report(program, it, verdict.to_string()));
-        drop(quiet);
         Explored { verdict, report }
     }
 
@@ -263,7 +260,6 @@ impl Explore {
         let (mut names, mut settings) = (Names::new(), self.settings);
         settings.rules.details = true;
         let mut verdict = Verdict::default();
-        let quiet = Quiet::new();
         let mut run: Run = overrides.replay(program, &mut names, &settings);
         if run.outcome == Outcome::StepBound
             && !self.endless
@@ -271,7 +267,6 @@ impl Explore {
         {
             run.outcome = Outcome::Livelock;
         }
-        drop(quiet);
         verdict.count(&run, &settings);
         if !overrides.leads_to(&run) {
             return Err(ReplayError::Changed);

@@ -198,6 +198,13 @@ pub(crate) fn refuse(what: &'static str, at: &'static Location<'static>) {
     }
 }
 
+/// Tells that the running tasklet panics.
+pub(crate) fn panicking() {
+    if let Some(task) = controlled() {
+        tell(&task, News::Panicking { by: task.id() });
+    }
+}
+
 /// Tells of something that the running tasklet has seen.
 pub(crate) fn observed(digest: u64) {
     if let Some(task) = controlled() {

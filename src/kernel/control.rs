@@ -67,6 +67,10 @@ pub(crate) enum News {
     Ended {
         tasklet: TaskletId,
     },
+    /// A tasklet panics.
+    Panicking {
+        by: TaskletId,
+    },
     /// A tasklet has seen something.
     Observed {
         by: TaskletId,

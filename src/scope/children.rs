@@ -47,7 +47,8 @@ impl Children {
 
     pub(super) fn add(&self, task: Rc<Task>) {
         let mut tasks = self.tasks.borrow_mut();
-        if tasks.len() == tasks.capacity() {
+        let controlled = self.parent.home.controlled().is_some();
+        if tasks.len() == tasks.capacity() && !controlled {
             // Those that are over are kept only for a panic that nobody has taken.
             tasks.retain(|it| !it.has(flag::FINISHED) || has_panic(it));
         }
@@ -60,25 +61,24 @@ impl Children {
 
     pub(super) fn cancel(&self) {
         self.cancelled.set(true);
-        self.living().into_iter().for_each(|task| TaskletRef { task }.cancel());
+        self.concerned().into_iter().for_each(|task| TaskletRef { task }.cancel_at(self.at));
     }
 
     /// Waits until every child has ended, whatever happens to the parent meanwhile.
     pub(super) fn await_all(&self) {
+        if self.parent.home.controlled().is_some() {
+            self.await_announced();
+        }
         loop {
             let living = self.living();
             let Some(child) = living.first() else { break };
-            let told = self.cancelled.get() && self.parent.home.controlled().is_some();
-            if self.parent.has(flag::CANCELLED) && self.parent.interruption().is_some() && !told {
+            if self.parent.has(flag::CANCELLED) && self.parent.interruption().is_some() {
                 self.cancel();
                 if child.has(flag::FINISHED) {
                     continue;
                 }
             }
             let doing = Doing::ScopeEnd(living.len() as u32);
-            if announce::until_ended(&self.parent, child, doing, self.at) {
-                continue;
-            }
             let wait = Wait::open(self.parent.clone());
             child.add_joiner(wait, 0);
             running::park(&self.parent, doing, self.at);
@@ -87,6 +87,42 @@ impl Children {
             // `lend` is about to abort: say why.
             eprintln!("tasklets: {task:?} borrows from the scope at {} and would not end", self.at);
         }
+    }
+
+    /// As [`await_all`](Self::await_all), in a controlled run: one after the other, in an order
+    /// that does not depend on who has ended already.
+    fn await_announced(&self) {
+        let mut joined = Vec::new();
+        loop {
+            let known = self.concerned().into_iter();
+            let mut left = known.filter(|it| !joined.contains(&it.id()));
+            let Some(child) = left.next() else { break };
+            let stopped = self.parent.has(flag::CANCELLED) && self.parent.interruption().is_some();
+            if stopped && !self.cancelled.get() {
+                self.cancel();
+            }
+            let doing = Doing::ScopeEnd(1 + left.count() as u32);
+            if !announce::until_ended(&self.parent, &child, doing, self.at) {
+                break;
+            }
+            if child.has(flag::FINISHED) {
+                joined.push(child.id());
+            }
+        }
+    }
+
+    /// Whom a cancellation concerns: who lives; in a controlled run all, in the order of spawn
+    /// paths, because who has ended is not to be seen without an event.
+    pub(super) fn concerned(&self) -> Vec<Rc<Task>> {
+        if self.parent.home.controlled().is_none() {
+            return self.living();
+        }
+        let mut all: Vec<_> = self.tasks.borrow().clone();
+        let numbers = |path: String| -> Vec<u32> {
+            path.split('.').filter_map(|it| it.parse().ok()).collect()
+        };
+        all.sort_by_cached_key(|it| numbers(it.who.path_text()));
+        all
     }
 
     /// Notes a child whose panic nobody has taken yet.
@@ -108,19 +144,23 @@ impl Children {
             }
         }
         let failed = self.failed.take().into_iter();
-        failed
-            .filter_map(|it| match it {
-                Failed::Returned(failure) => Some(failure),
-                Failed::Panicked(task) if !has_panic(&task) => None,
-                Failed::Panicked(task) => match task.extra().failure.replace(REPORTED) {
-                    Some(Failure::Panicked(payload)) => {
-                        let cause = Cause::Panicked(payload);
-                        Some(ScopeFailure { tasklet: TaskletRef { task }, cause })
-                    }
-                    _ => None,
-                },
-            })
-            .collect()
+        let failures = failed.filter_map(|it| match it {
+            Failed::Returned(failure) => Some(failure),
+            Failed::Panicked(task) if !has_panic(&task) => None,
+            Failed::Panicked(task) => match task.extra().failure.replace(REPORTED) {
+                Some(Failure::Panicked(payload)) => {
+                    let cause = Cause::Panicked(payload);
+                    Some(ScopeFailure { tasklet: TaskletRef { task }, cause })
+                }
+                _ => None,
+            },
+        });
+        let mut failures: Vec<ScopeFailure> = failures.collect();
+        if self.parent.home.controlled().is_some() {
+            // Which one was first depends on the order of events that are independent.
+            failures.sort_by_key(|it| it.tasklet.id());
+        }
+        failures
     }
 }
 

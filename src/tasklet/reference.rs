@@ -226,7 +226,11 @@ impl TaskletRef {
     #[doc(alias("kill", "TaskletExit", "GreenletExit", "throw"))]
     #[track_caller]
     pub fn cancel(&self) {
-        announce::touch(&self.task, Location::caller());
+        self.cancel_at(Location::caller());
+    }
+
+    pub(crate) fn cancel_at(&self, at: &'static Location<'static>) {
+        announce::touch(&self.task, at);
         self.interrupt(Halt::Cancelled);
     }
 

@@ -1,0 +1,71 @@
+//! The alternating bit protocol (Bartlett, Scantlebury and Wilkinson, 1969) over media that lose
+//! messages, and a receiver with a bug: it does not look at the bit.
+//!
+//! The bug is found (a lost acknowledgement makes it deliver twice), shrunk and replayed; the right
+//! receiver passes. Exits with 1 if anything is not as expected.
+
+use std::process::ExitCode;
+use std::time::Duration;
+use tasklets::explore::{Explore, Search};
+use tasklets::{Builder, Receiver, Sender, channel, pause, select, spawn};
+
+/// Hands on what comes, unless the loss takes it.
+fn medium<T>(from: Receiver<T>, to: Sender<T>, loss: Receiver<()>) {
+    for message in &from {
+        select! {
+            send(to, message) -> sent => if sent.is_err() { return },
+            recv(loss) -> _ => {}
+        }
+    }
+}
+
+fn send(numbers: u32, frames: &Sender<(bool, u32)>, acks: &Receiver<bool>) {
+    let mut bit = false;
+    for number in 0..numbers {
+        while frames.send((bit, number)).is_ok() {
+            if acks.recv_timeout(Duration::from_secs(1)) == Ok(bit) {
+                break;
+            } // else it was lost, or the answer was
+        }
+        bit = !bit;
+    }
+}
+
+fn receive(careful: bool, frames: &Receiver<(bool, u32)>, acks: &Sender<bool>, to: &Sender<u32>) {
+    let mut expected = false;
+    for (bit, number) in frames {
+        if bit == expected || !careful {
+            to.send(number).expect("somebody counts what comes");
+            expected = !expected;
+        }
+        if acks.send(bit).is_err() {
+            return;
+        }
+    }
+}
+
+fn transmit(careful: bool) {
+    let ((lose, loss), (frames, frames_in)) = (channel(), channel());
+    let ((frames_out, arriving), (acks, acks_in)) = (channel(), channel());
+    let ((acks_out, confirmed), (deliver, delivered)) = (channel(), channel());
+    let bad_luck = move || (lose.send(()), pause(), drop(lose)); // one message, whichever
+    drop(Builder::new().daemon(true).spawn(bad_luck));
+    let other_loss = loss.clone();
+    spawn(move || medium(frames_in, frames_out, loss));
+    spawn(move || medium(acks_in, acks_out, other_loss));
+    spawn(move || send(2, &frames, &confirmed));
+    spawn(move || receive(careful, &arriving, &acks, &deliver));
+    assert!(delivered.iter().eq(0..2), "each number arrives once, in order");
+}
+
+fn main() -> ExitCode {
+    let explorer = Explore::new().search(Search::Exhaustive).name("alternating bit");
+    let Some(report) = explorer.run(|| transmit(false)).report else { return ExitCode::FAILURE };
+    println!("{report}\n");
+    let again = explorer.replay(&report.replay, || transmit(false));
+    let same = again.is_ok_and(|it| it.report.is_some_and(|it| it.outcome == report.outcome));
+    let right = explorer.run(|| transmit(true));
+    println!("replayed: {same}; with a look at the bit: {}", right.verdict);
+    let well = same && right.report.is_none() && right.verdict.exhausted;
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
