@@ -31,16 +31,18 @@
 //! - [What a tasklet must not do](guide::must_not), and what happens if it does
 //! - [Who runs next](mod@channel#who-runs-next), [selecting](mod@select), [operations as
 //!   values](Operation)
+//! - [Testing a protocol](guide::testing) under every schedule
 //! - [Embedding](Runtime): a runtime driven by a loop of the caller's
 //!
 //! # Environment
 //!
-//! Two variables are read, for tests of this crate and of what is built on it; programs use the
+//! Three variables are read, for tests of this crate and of what is built on it; programs use the
 //! builder.
 //!
 //! | variable | value | effect |
 //! |---|---|---|
 //! | `TASKLETS_STACKS` | `threads` | as [`RuntimeBuilder::threads_as_stacks`]: for Miri and race detectors |
+//! | `TASKLETS_REPLAY` | a replay string | [`Explore`](explore::Explore) runs that schedule of that program, and searches nothing |
 //! | `TASKLETS_GUARD` | `pages` | guard pages of their own below stacks, as before Linux 6.13; read once |
 //!
 //! # Gate

@@ -7,7 +7,10 @@
 //! is by who met whom at which slot. Two events are dependent exactly if they have a tasklet in
 //! common; the channel does not matter.
 //!
-//! What is explored is a [`System`]; each execution starts from scratch. Searches:
+//! [`explore()`] takes the body of a root tasklet, [`Explore`] does so with settings; the guide
+//! [testing a protocol](crate::guide::testing) says how to use them. What is explored is a
+//! [`System`]: a [`Program`] of tasklets, or a model that reports to its [`Board`] by itself. Each
+//! execution starts from scratch. Searches:
 //!
 //! - [`exhaust`]: every trace, each once (partial-order reduction).
 //! - [`every_state`]: every state, each once, for systems with few states and many traces.
@@ -16,16 +19,29 @@
 //!   compared with.
 //!
 //! A failing run becomes [`Overrides`], which [`shrink`] makes as few as possible and which have a
-//! short text form.
+//! short text form; a [`Report`] explains it.
 //!
 //! Time passes only when nothing else can happen, or at any moment with lax timers. That somebody
 //! has waited since an earlier time is never taken for granted: a default may be taken, and a later
 //! waiter be served first, all the same. A real clock gives no such promise either.
 //!
-//! Files in reading order: `event` (names, slots, events), `clock`, `run` (the record and its
-//! rules), `board` (what may happen next), `system` (the seam), `verdict`, then the searches.
+//! # What one execution is
 //!
-//! Deliberately absent: the kernel. This part knows offers and events, not stacks.
+//! Every tasklet runs to its next operation and announces it; that is a *slot*, its branches are
+//! the ways in which the operation can complete. When all have announced, one *event* is chosen:
+//! two slots meet, or one completes alone (its channel is closed, its time has come, nothing else
+//! is there). It happens on the real channels, those who took part run to their next operations,
+//! and so on. The first slot of a tasklet, number 0, is that it begins; so a tasklet may be stopped
+//! before it has. Giving way is a slot too. To stop, inject or insert is an event with the tasklet
+//! that it is done to.
+//!
+//! Files in reading order: `event` (names, slots, events), `clock`, `run` (the record and its
+//! rules), `board` (what may happen next), `system` (the seam), `program` (tasklets as a system),
+//! `verdict`, the searches, `replay`; `session`, with `witness`, `isolation`, `quiet`, `watchdog`;
+//! `report`, with `chart` and `details`.
+//!
+//! Deliberately absent: any way of its own to run tasklets. `program` sees the news of a controlled
+//! run, and decides what happens.
 
 mod board;
 mod brute;
