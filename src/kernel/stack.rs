@@ -45,74 +45,61 @@ pub(crate) enum Turn {
 /// A stack, and what is needed to enter it.
 pub(crate) struct Stack {
     inner: NonNull<Inner>,
+    generator: *mut usize,
 }
 
+/// What every turn touches comes first, and fills one line of the processor's cache.
+#[repr(C, align(64))]
 struct Inner {
-    engine: Engine,
-    /// The `Scope` in the outermost frame; null until that frame is there.
-    door: Cell<*mut Door>,
-    /// What the outermost frame is to run next; with nothing to run it ends.
-    body: Cell<Option<Rc<dyn Body>>>,
+    /// The way back to whoever resumed the stack; nowhere on an OS thread.
+    door: UnsafeCell<Option<Door>>,
     /// Lowest usable address, and how many bytes are.
     low: usize,
     bytes: usize,
     phase: Cell<Phase>,
+    /// What the outermost frame is to run next; with nothing to run it ends.
+    body: Cell<Option<Rc<dyn Body>>>,
+    engine: Engine,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// No live frames are on the stack.
+    /// No live frames are on the stack, but the outermost.
     Done,
     Suspended,
     Active,
 }
 
 enum Engine {
-    Switch(UnsafeCell<ManuallyDrop<LocalGenerator<'static, (), ()>>>, Guard),
+    Switch(Guard),
     Thread(Baton),
 }
 
 impl Stack {
     /// Maps a stack with at least `bytes` usable bytes. The error says what ran out.
     pub(crate) fn new(bytes: usize, threads: bool) -> Result<Stack, String> {
-        let inner = if threads {
-            let engine = Engine::Thread(Baton::new(bytes));
-            Inner {
-                engine,
-                door: Cell::default(),
-                body: Cell::default(),
-                low: 0,
-                bytes: usize::MAX,
-                phase: Cell::new(Phase::Done),
-            }
-        } else {
+        if !threads {
             install_fault_handler();
-            switched(bytes)?
-        };
-        let inner = NonNull::from(Box::leak(Box::new(inner)));
-        let stack = Stack { inner };
-        if let Engine::Switch(generator, _) = &stack.inner().engine {
-            // SAFETY: nobody else knows of the generator yet.
-            let generator = unsafe { &mut *generator.get() };
-            // SAFETY: `inner` is freed only after `serve` has ended, or never (`Stack::drop`).
-            generator.scoped_init(move |scope| serve(unsafe { inner.as_ref() }, scope));
+            return switched(bytes);
         }
-        Ok(stack)
+        let engine = Engine::Thread(Baton::new(bytes));
+        let inner = Box::new(Inner::new(None, 0, usize::MAX, engine));
+        Ok(Stack { inner: NonNull::from(Box::leak(inner)), generator: ptr::null_mut() })
     }
 
     fn inner(&self) -> &Inner {
-        // SAFETY: `inner` came from `Box::leak` in `new` and is freed only in `drop`; all access
-        // is through shared references, the mutable parts are in cells.
+        // SAFETY: `inner` is on the heap or in the outermost frame of the stack, which go in
+        // `drop` only; all access is through shared references, the mutable parts are in cells.
         unsafe { self.inner.as_ref() }
     }
 
-    /// Puts `body` on the stack; the next [`resume`](Self::resume) starts it.
+    /// Puts `body` on the stack; the next [`resume`](Seat::resume) starts it.
     pub(crate) fn load(&mut self, body: Rc<dyn Body>) {
         let inner = self.inner();
         assert!(inner.phase.get() == Phase::Done, "the stack is in use");
         inner.phase.set(Phase::Suspended);
         match &inner.engine {
-            Engine::Switch(..) => drop(inner.body.replace(Some(body))),
+            Engine::Switch(_) => drop(inner.body.replace(Some(body))),
             Engine::Thread(baton) => {
                 let job = Portable(body);
                 baton.load(move || {
@@ -127,18 +114,22 @@ impl Stack {
 /// A place for a stack, through which it is entered and left.
 #[derive(Default)]
 pub(crate) struct Seat {
-    /// The [`Stack`] in it, or null.
+    /// The parts of the [`Stack`] in it, or null.
     inner: Cell<*mut Inner>,
+    generator: Cell<*mut usize>,
 }
 
 impl Seat {
     pub(crate) fn put(&self, stack: Stack) {
         drop(self.take());
-        self.inner.set(ManuallyDrop::new(stack).inner.as_ptr());
+        let stack = ManuallyDrop::new(stack);
+        self.inner.set(stack.inner.as_ptr());
+        self.generator.set(stack.generator);
     }
 
     pub(crate) fn take(&self) -> Option<Stack> {
-        NonNull::new(self.inner.replace(ptr::null_mut())).map(|inner| Stack { inner })
+        let inner = NonNull::new(self.inner.replace(ptr::null_mut()))?;
+        Some(Stack { inner, generator: self.generator.get() })
     }
 
     #[inline(always)]
@@ -159,20 +150,15 @@ impl Seat {
     #[inline(always)]
     pub(crate) fn resume(&self) -> Turn {
         let Some(inner) = self.inner() else { panic!("there is no stack to enter") };
+        let generator = self.generator.get();
         assert!(inner.phase.get() == Phase::Suspended, "only a suspended stack can be entered");
         inner.phase.set(Phase::Active);
-        match &inner.engine {
-            Engine::Switch(generator, _) => {
-                // SAFETY: the only other references are made in `drop`, which wants the stack
-                // `Done`, and in another `resume`, which wants it `Suspended`; it is `Active`.
-                let generator = unsafe { &mut *generator.get() };
-                generator.resume();
-            }
-            Engine::Thread(baton) => {
-                if baton.resume() {
-                    inner.phase.set(Phase::Done);
-                }
-            }
+        if generator.is_null() {
+            inner.resume_thread();
+        } else {
+            // SAFETY: it is the generator of this stack. Nobody else is entering it, which takes
+            // a `Suspended` or a `Done` stack, and this is `Active`.
+            unsafe { step(generator) };
         }
         match inner.phase.get() {
             Phase::Suspended => Turn::Suspended,
@@ -193,12 +179,11 @@ impl Seat {
             return false;
         }
         inner.phase.set(Phase::Suspended);
-        match &inner.engine {
-            // SAFETY: we run on this stack (just checked), so it has a body; then `door` points to
-            // the `Scope` in its outermost frame, which cannot return before we do. Nobody else
-            // uses that: `suspend` runs once per stack, and `serve` uses it between two bodies.
-            Engine::Switch(..) => unsafe { (*inner.door.get()).yield_with(()) },
-            Engine::Thread(baton) => baton.suspend(),
+        // SAFETY: we run on this stack (just checked), so it has a body. Nobody else uses the
+        // door: `suspend` runs once per stack, and `serve` uses it between two bodies.
+        match unsafe { &mut *inner.door.get() } {
+            Some(door) => door.yield_with(()),
+            None => inner.suspend_thread(),
         }
         true
     }
@@ -211,7 +196,7 @@ impl Seat {
 
     /// Where a stack overflow would be noticed, and where the stack ends.
     pub(crate) fn bounds(&self) -> Option<fatal::Bounds> {
-        let Inner { engine: Engine::Switch(_, guard), low, bytes, .. } = self.inner()? else {
+        let Inner { engine: Engine::Switch(guard), low, bytes, .. } = self.inner()? else {
             return None;
         };
         Some(fatal::Bounds { guard: guard.bottom, low: *low, bytes: *bytes })
@@ -225,6 +210,36 @@ impl Drop for Seat {
 }
 
 impl Inner {
+    fn new(door: Option<Door>, low: usize, bytes: usize, engine: Engine) -> Inner {
+        let (phase, body) = (Cell::new(Phase::Done), Cell::default());
+        Inner { door: UnsafeCell::new(door), low, bytes, phase, body, engine }
+    }
+
+    /// Leaves the outermost frame until it has something to do.
+    fn pause(&self) {
+        // SAFETY: called by `serve` only, when no body is there who could be in `suspend`, which
+        // is the only other use.
+        if let Some(door) = unsafe { &mut *self.door.get() } {
+            door.yield_with(());
+        }
+    }
+
+    #[cold]
+    fn resume_thread(&self) {
+        if let Engine::Thread(baton) = &self.engine
+            && baton.resume()
+        {
+            self.phase.set(Phase::Done);
+        }
+    }
+
+    #[cold]
+    fn suspend_thread(&self) {
+        if let Engine::Thread(baton) = &self.engine {
+            baton.suspend();
+        }
+    }
+
     /// Whether the caller runs on this stack. (Threads as stacks: whoever has its seat does.)
     #[inline(always)]
     fn is_here(&self) -> bool {
@@ -238,47 +253,58 @@ impl Drop for Stack {
         if self.inner().phase.get() != Phase::Done {
             return; // live frames: leak the mapping, the box and what the frames own
         }
-        if let Engine::Switch(generator, _) = &self.inner().engine
-            && !self.inner().door.get().is_null()
-        {
-            // SAFETY: the stack is `Done`, so nobody is in `resume`, who else refers to it.
-            let generator = unsafe { &mut *generator.get() };
-            generator.resume(); // `serve` finds nothing to run and ends
-        }
-        // SAFETY: `inner` came from `Box::leak` in `new`, is dropped once, and nothing points to
-        // it any more: a `Seat` that held it has given it up, and `serve` has ended.
-        let mut inner = unsafe { Box::from_raw(self.inner.as_ptr()) };
-        if let Engine::Switch(generator, guard) = &mut inner.engine {
-            guard.lift();
-            // SAFETY: the box is being dropped, so the generator is not used after this.
-            unsafe { ManuallyDrop::drop(generator.get_mut()) };
+        match self.inner().engine {
+            Engine::Switch(mut guard) => {
+                // SAFETY: the stack is `Done`, so nobody is entering it. `serve` finds nothing to
+                // run and ends, and `inner` with it.
+                unsafe { step(self.generator) };
+                guard.lift();
+                // SAFETY: the pointer was made by `into_raw`, and all other handles made of it
+                // have been forgotten.
+                drop(unsafe { LocalGenerator::<(), ()>::from_raw(self.generator) });
+            }
+            // SAFETY: `inner` came from `Box::leak` in `new` and is dropped once; a `Seat` that
+            // held it has given it up.
+            Engine::Thread(_) => drop(unsafe { Box::from_raw(self.inner.as_ptr()) }),
         }
     }
 }
 
-/// Makes the generator and finds out where its memory lies.
-fn switched(bytes: usize) -> Result<Inner, String> {
+/// Enters a generator until it yields or ends.
+///
+/// # Safety
+/// The pointer is that of a stack that exists, and nobody is entering that.
+#[inline(always)]
+unsafe fn step(generator: *mut usize) {
+    // SAFETY: `into_raw` made it of the same type. This second handle is not dropped, and for as
+    // long as it is used nobody makes another.
+    let mut handle = ManuallyDrop::new(unsafe { LocalGenerator::<(), ()>::from_raw(generator) });
+    handle.resume();
+}
+
+/// Makes the generator, finds out where its memory lies, and lets the outermost frame begin.
+fn switched(bytes: usize) -> Result<Stack, String> {
     let page = page_bytes();
     // One page more: the guard marker may take the page that holds generator's sentinel.
     let bytes = bytes.next_multiple_of(page) + page;
     // Words, and an even number of them: an odd one makes `generator` touch every page.
     let words = bytes / size_of::<usize>();
     let made = catch_unwind(|| Gn::<()>::new_scoped_opt_local(words, |_| ()));
-    let generator = made.map_err(|_| refused(bytes))?;
-    let raw = generator.into_raw();
-    // SAFETY: the pointer was made by `into_raw` in the line above, of the same type, once.
-    let generator = unsafe { LocalGenerator::from_raw(raw) };
+    let generator = made.map_err(|_| refused(bytes))?.into_raw();
     // `generator` keeps its control block in the topmost page of the mapping.
-    let high = (raw as usize + 1).next_multiple_of(page);
+    let high = (generator as usize + 1).next_multiple_of(page);
     let guard = Guard::mark(high - bytes);
-    Ok(Inner {
-        low: guard.top(),
-        bytes: high - guard.top(),
-        engine: Engine::Switch(UnsafeCell::new(ManuallyDrop::new(generator)), guard),
-        door: Cell::default(),
-        body: Cell::default(),
-        phase: Cell::new(Phase::Done),
-    })
+    let inner = Rc::new(Cell::new(ptr::null()));
+    let told = inner.clone();
+    let begin = move |scope: Scope<'_, 'static, (), ()>| {
+        serve(scope, guard.top(), high - guard.top(), guard, told);
+    };
+    // SAFETY: as in `step`.
+    let mut handle = ManuallyDrop::new(unsafe { LocalGenerator::from_raw(generator) });
+    handle.scoped_init(begin);
+    handle.resume();
+    let inner = NonNull::new(inner.get().cast_mut()).expect("the outermost frame has begun");
+    Ok(Stack { inner, generator })
 }
 
 pub(crate) fn refused(bytes: usize) -> String {
@@ -300,16 +326,26 @@ pub(crate) fn is_cancel(payload: &(dyn std::any::Any + Send)) -> bool {
     payload.is::<generator::Error>()
 }
 
-/// The outermost frame of a stack: runs one body after the other, until it is resumed without.
-fn serve(inner: &Inner, mut scope: Scope<'_, '_, (), ()>) {
-    let door: *mut Door = (&raw mut scope).cast();
-    inner.door.set(door);
+/// The outermost frame of a stack, in which `Inner` lies. It tells where, and then runs one body
+/// after the other, until it is resumed without.
+fn serve(
+    scope: Scope<'_, 'static, (), ()>,
+    low: usize,
+    bytes: usize,
+    guard: Guard,
+    told: Rc<Cell<*const Inner>>,
+) {
+    // SAFETY: only the lifetime changes. The `Scope` does not leave this frame, and is used for
+    // nothing but to leave the generator it belongs to.
+    let door = unsafe { std::mem::transmute::<Scope<'_, 'static, (), ()>, Door>(scope) };
+    let inner = Inner::new(Some(door), low, bytes, Engine::Switch(guard));
+    told.set(&raw const inner);
+    drop(told);
+    inner.pause();
     while let Some(body) = inner.body.take() {
         enter(body);
         inner.phase.set(Phase::Done);
-        // SAFETY: it points to `scope`, which is in this frame; the only other use of it is in
-        // `suspend`, from inside the body, which has ended.
-        unsafe { (*door).yield_with(()) };
+        inner.pause();
     }
 }
 
@@ -364,6 +400,7 @@ impl<'scope, S> Loan<'scope, '_, S> {
 }
 
 /// The inaccessible pages below a stack.
+#[derive(Clone, Copy)]
 struct Guard {
     /// First inaccessible address.
     bottom: usize,
@@ -384,7 +421,7 @@ pub(crate) fn guard_markers() -> bool {
     if MARKERS.load(Ordering::Relaxed) == 0 {
         let refused = std::env::var_os("TASKLETS_GUARD").is_some_and(|it| it == "pages");
         let marked = |it: Stack| match &it.inner().engine {
-            Engine::Switch(_, guard) => guard.sentinel.is_some(),
+            Engine::Switch(guard) => guard.sentinel.is_some(),
             Engine::Thread(_) => false,
         };
         let works = !refused && Stack::new(page_bytes(), false).is_ok_and(marked);
