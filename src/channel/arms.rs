@@ -56,7 +56,7 @@ impl<T> Receiver<T> {
     /// Offers to receive, unless that is possible now or others wait here too.
     #[inline(always)]
     pub(crate) fn stand(&self, wait: &Wait, branch: u32) -> bool {
-        let usual = self.holder.get() == wait.task.stamp && !self.core.no_sender.get();
+        let usual = self.entry.holder() == wait.task.stamp && !self.core.no_sender.get();
         (usual && self.core.spot.renew_receiver(wait, branch)) || self.stand_anew(wait, branch)
     }
 
@@ -96,7 +96,7 @@ impl<T> Arm for Receiving<'_, T> {
     }
 
     fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
-        let noted = self.from.holder.get() == wait.task.stamp;
+        let noted = self.from.entry.holder() == wait.task.stamp;
         if !(noted && self.from.core.spot.renew_receiver(wait, branch)) {
             self.publish_anew(wait, branch);
         }

@@ -32,9 +32,7 @@ use std::rc::Rc;
 /// ```
 pub struct Sender<T: 'static> {
     pub(super) core: Rc<Core<T>>,
-    pub(super) slot: usize,
-    /// The stamp of the tasklet that is noted as the holder of this handle.
-    pub(super) holder: Cell<u64>,
+    pub(super) entry: Entry,
 }
 
 /// The end of a channel that takes values.
@@ -54,9 +52,31 @@ pub struct Sender<T: 'static> {
 /// ```
 pub struct Receiver<T: 'static> {
     pub(super) core: Rc<Core<T>>,
-    pub(super) slot: usize,
-    /// The stamp of the tasklet that is noted as the holder of this handle.
-    pub(super) holder: Cell<u64>,
+    pub(super) entry: Entry,
+}
+
+/// A handle's slot in its channel, and the stamp of the tasklet noted there as its holder: in one
+/// word, because a handle of two is passed on in registers.
+pub(super) struct Entry(Cell<u64>);
+
+impl Entry {
+    fn new(slot: usize) -> Entry {
+        let slot = u32::try_from(slot).expect("a channel has fewer than 4,294,967,296 handles");
+        Entry(Cell::new(u64::from(slot) << 32 | u64::from(u32::MAX)))
+    }
+
+    fn slot(&self) -> usize {
+        (self.0.get() >> 32) as usize
+    }
+
+    #[inline(always)]
+    pub(super) fn holder(&self) -> u32 {
+        self.0.get() as u32
+    }
+
+    fn set_holder(&self, stamp: u32) {
+        self.0.set(self.0.get() >> 32 << 32 | u64::from(stamp));
+    }
 }
 
 /// The running tasklet, as the maker of a handle.
@@ -81,7 +101,7 @@ macro_rules! both_ends {
         impl<T: 'static> $end<T> {
             pub(super) fn first(core: Rc<Core<T>>) -> $end<T> {
                 let slot = core.$handles.borrow_mut().insert(maker());
-                $end { core, slot, holder: Cell::new(u64::MAX) }
+                $end { core, entry: Entry::new(slot) }
             }
 
             /// What an operation does first: see [`running::gate`].
@@ -91,7 +111,7 @@ macro_rules! both_ends {
                 may_wait: bool,
                 at: &'static Location<'static>,
             ) -> Result<Gate, Halt> {
-                if running::passes(self.holder.get()) {
+                if running::passes(self.entry.holder()) {
                     return Ok(Gate::Open);
                 }
                 self.begin_watched(may_wait, at)
@@ -123,9 +143,9 @@ macro_rules! both_ends {
             #[inline(always)]
             pub(super) fn note_holder(&self) {
                 let stamp = running::stamp();
-                if self.holder.get() != stamp {
-                    self.holder.set(stamp);
-                    self.core.note_holder(Direction::$direction, self.slot);
+                if self.entry.holder() != stamp {
+                    self.entry.set_holder(stamp);
+                    self.core.note_holder(Direction::$direction, self.entry.slot());
                 }
             }
 
@@ -256,7 +276,7 @@ macro_rules! both_ends {
         impl<T: 'static> Drop for $end<T> {
             fn drop(&mut self) {
                 let mut handles = self.core.$handles.borrow_mut();
-                handles.try_remove(self.slot);
+                handles.try_remove(self.entry.slot());
                 let last = handles.is_empty();
                 drop(handles);
                 self.core.tell_dropped(Direction::$direction, last);

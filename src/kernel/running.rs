@@ -57,10 +57,10 @@ pub(crate) const FOR_SIGNAL_HANDLERS: fatal::Running = fatal::Running {
     bounds: || current()?.seat.bounds(),
 };
 
-/// The stamp of the running tasklet; `u64::MAX` outside of any.
+/// The stamp of the running tasklet; `u32::MAX` outside of any.
 #[inline(always)]
-pub(crate) fn stamp() -> u64 {
-    with(|it| it.map_or(u64::MAX, |it| it.stamp))
+pub(crate) fn stamp() -> u32 {
+    with(|it| it.map_or(u32::MAX, |it| it.stamp))
 }
 
 /// Whether the next operation on this OS thread looks at everything.
@@ -90,7 +90,7 @@ pub(crate) fn gate(may_wait: bool) -> Result<bool, Halt> {
 
 /// Whether the tasklet with this stamp runs and need not pass the [`gate`]; counts as passing it.
 #[inline(always)]
-pub(crate) fn passes(stamp: u64) -> bool {
+pub(crate) fn passes(stamp: u32) -> bool {
     with(|it| it.is_some_and(|it| it.stamp == stamp && it.goes_on()))
 }
 

@@ -19,7 +19,7 @@ use std::rc::Rc;
 
 thread_local! {
     /// Tasklets made on this OS thread.
-    static STAMPS: Cell<u64> = const { Cell::new(0) };
+    static STAMPS: Cell<u32> = const { Cell::new(0) };
 }
 
 /// What a tasklet waits for; together with the published offers it is what reports read.
@@ -231,8 +231,8 @@ pub struct Task {
     /// How the last wait was settled.
     pub(super) outcome: Cell<u32>,
     pub(crate) flags: Cell<u32>,
-    /// Tells it from all others of this OS thread, also those of other runs.
-    pub(crate) stamp: u64,
+    /// Tells it from the last four billion others of this OS thread, also those of other runs.
+    pub(crate) stamp: u32,
     /// When it parked last; no two park at the same time, so it orders those who wait.
     pub(crate) arrived: Cell<Nanos>,
     pub(crate) doing: Cell<Doing>,
@@ -261,7 +261,7 @@ impl Task {
     pub(crate) fn blank(home: Rc<Home>) -> Task {
         Task {
             who: Identity::nobody(),
-            stamp: u64::MAX,
+            stamp: u32::MAX,
             serial: Cell::new(0),
             outcome: Cell::new(0),
             flags: Cell::new(0),
@@ -285,7 +285,7 @@ impl Task {
     pub(crate) fn begin(&mut self, body: Rc<dyn Body>, stack_bytes: usize, flags: u32) {
         // The rest is blank still, or again: an ended tasklet has no stack, no joiners and no
         // place in a queue.
-        self.stamp = STAMPS.with(|it| it.replace(it.get() + 1));
+        self.stamp = STAMPS.with(|it| it.replace(it.get().wrapping_add(1)));
         self.serial.set(0);
         self.outcome.set(0);
         self.flags.set(if self.home.looked_at { flags | flag::TRACED } else { flags });
