@@ -88,6 +88,17 @@ impl Ready {
         }
     }
 
+    /// Calls `f` with whom [`pop`](Self::pop) would take, if that one stands in the ring.
+    #[inline(always)]
+    pub(crate) fn peek(&self, f: impl FnOnce(&Task)) {
+        let slot = &self.ring[self.head.get() % RING];
+        let first = slot.take();
+        if let Some(first) = &first {
+            f(first);
+        }
+        forget(slot.replace(first)); // what was there is `None`
+    }
+
     /// [`pop`](Self::pop) when the ring is empty: moves there who has waited outside of it.
     #[inline(never)]
     fn pop_rest(&self) -> Option<Rc<Task>> {

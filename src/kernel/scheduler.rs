@@ -316,6 +316,7 @@ impl Scheduler {
                 return Turn::Suspended;
             }
         }
+        self.home.ready.peek(|next| next.seat.prefetch());
         task.refuel();
         drop(stage.show(Some(task.clone())));
         let turn = task.seat.resume();
