@@ -2,16 +2,18 @@
 //!
 //! Always: asking changes nothing but the caller's time, and runs no code of the user.
 
+mod offers;
 mod stuck;
 
 pub use stuck::StuckReport;
 
 use crate::kernel::name::TaskletId;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{ChannelFacts, Doing, Holder, Task, flag};
+use crate::kernel::task::{ChannelFacts, Doing, Task, flag};
 use crate::kernel::trace::{ChannelId, Direction};
 use crate::tasklet::{State, TaskletRef};
-use std::collections::BTreeMap;
+use offers::Offers;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -240,9 +242,9 @@ pub fn snapshot() -> Option<Snapshot> {
 impl Snapshot {
     pub(crate) fn of(scheduler: &Scheduler) -> Snapshot {
         let facts = scheduler.home.channels.list();
-        let tasks = scheduler.tasks();
+        let (tasks, offers) = (scheduler.tasks(), Offers::of(&facts));
         let mut counts = Counts::default();
-        let tasklets = tasks.iter().map(|it| TaskletInfo::of(it, &facts, &mut counts)).collect();
+        let tasklets = tasks.iter().map(|it| TaskletInfo::of(it, &offers, &mut counts)).collect();
         Snapshot { tasklets, channels: facts.iter().map(ChannelInfo::of).collect(), counts }
     }
 
@@ -287,13 +289,15 @@ impl Snapshot {
         };
         let next: BTreeMap<_, _> =
             self.tasklets.iter().filter_map(|it| Some((it.id, awaited(it)?))).collect();
+        let mut walked = BTreeSet::new();
         for start in next.keys() {
-            let mut seen = vec![*start];
-            while let Some(id) = next.get(seen.last().expect("it has its start")) {
-                if let Some(place) = seen.iter().position(|it| it == id) {
-                    return seen.split_off(place);
-                }
-                seen.push(*id);
+            let (mut line, mut here) = (Vec::new(), Some(start));
+            while let Some(id) = here.filter(|it| walked.insert(**it)) {
+                line.push(*id);
+                here = next.get(id);
+            }
+            if let Some(place) = line.iter().position(|it| Some(it) == here) {
+                return line.split_off(place);
             }
         }
         Vec::new()
@@ -370,11 +374,7 @@ impl fmt::Display for Snapshot {
 }
 
 impl TaskletInfo {
-    pub(crate) fn of(
-        task: &Rc<Task>,
-        channels: &[ChannelFacts],
-        counts: &mut Counts,
-    ) -> TaskletInfo {
+    pub(crate) fn of(task: &Rc<Task>, offers: &Offers<'_>, counts: &mut Counts) -> TaskletInfo {
         let state = TaskletRef { task: task.clone() }.state();
         let count = match (state, task.doing.get()) {
             (State::Ready | State::Running | State::Finished, _) => &mut counts.runnable,
@@ -392,7 +392,7 @@ impl TaskletInfo {
             state,
             cancelled: task.has(flag::CANCELLED),
             daemon: task.has(flag::DAEMON),
-            waiting: Waiting::of(task, state, channels),
+            waiting: Waiting::of(task, state, offers),
         }
     }
 
@@ -415,12 +415,11 @@ impl TaskletInfo {
 }
 
 impl Waiting {
-    fn of(task: &Task, state: State, channels: &[ChannelFacts]) -> Option<Waiting> {
+    fn of(task: &Task, state: State, offers: &Offers<'_>) -> Option<Waiting> {
         if !matches!(state, State::Waiting | State::Paused) {
             return None;
         }
-        let id = task.id();
-        let mut operations: Vec<_> = channels.iter().flat_map(|it| offers(it, id)).collect();
+        let mut operations = offers.of_tasklet(task.id());
         let doing = if state == State::Paused { Doing::Paused } else { task.doing.get() };
         match doing {
             // Another run has used the channel since: it is listed there.
@@ -436,7 +435,7 @@ impl Waiting {
                 }
             }
             Doing::Meeting(channel, partner) => {
-                let facts = channels.iter().find(|it| it.id == channel);
+                let facts = offers.channel(channel);
                 let name = facts.and_then(|it| it.name.as_deref().map(str::to_owned));
                 let (made_at, tasklet) = (facts.map(|it| it.made_at), partner.known());
                 operations.push(Pending::Partner { channel, name, made_at, tasklet });
@@ -455,29 +454,6 @@ impl Waiting {
             since: Duration::from_micros((now.saturating_sub(task.arrived.get()) + 500) / 1_000),
         })
     }
-}
-
-/// What `id` offers on a channel.
-fn offers(channel: &ChannelFacts, id: TaskletId) -> impl Iterator<Item = Pending> {
-    let pending = |direction: Direction, holders: &[Holder]| {
-        let mut held_by: Vec<_> = holders.iter().filter_map(|it| it.tasklet).collect();
-        let first = holders.first().and_then(|it| it.tasklet);
-        let alone = holders.iter().all(|it| it.used && it.tasklet == first);
-        held_by.sort();
-        held_by.dedup();
-        Pending::Channel {
-            channel: channel.id,
-            name: channel.name.as_deref().map(str::to_owned),
-            made_at: channel.made_at,
-            direction,
-            held_by,
-            only_holder: first.filter(|_| alone),
-        }
-    };
-    let sends = channel.senders_waiting.contains(&id);
-    let receives = channel.receivers_waiting.contains(&id);
-    let send = sends.then(|| pending(Direction::Send, &channel.receiver_holders));
-    send.into_iter().chain(receives.then(|| pending(Direction::Receive, &channel.sender_holders)))
 }
 
 impl ChannelInfo {

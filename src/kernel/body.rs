@@ -14,6 +14,17 @@ pub(crate) trait Body {
     fn discard(&self);
 }
 
+/// Why entering a stack came back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The body suspended itself.
+    Suspended,
+    /// The body ended; the stack may be loaded again.
+    Done,
+    /// Somebody else's generator was left from inside the body: it is suspended where it stands.
+    Foreign,
+}
+
 /// A body that is nothing but a closure.
 pub(crate) struct Once<F>(Cell<Option<F>>);
 
@@ -64,6 +75,17 @@ struct Count(Rc<Cell<usize>>);
 impl Drop for Count {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Does not end while a body is counted: then it aborts the process.
+pub(super) struct Repaid(pub(super) Rc<Cell<usize>>);
+
+impl Drop for Repaid {
+    fn drop(&mut self) {
+        if self.0.get() != 0 {
+            die(&[b"tasklets: a tasklet that borrows from a frame outlived it\n"]);
+        }
     }
 }
 

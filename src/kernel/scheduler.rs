@@ -9,14 +9,14 @@ mod outside;
 mod watched;
 
 use super::announce;
-use super::body::{Body, Once};
+use super::body::{Body, Once, Turn};
 use super::clock::Nanos;
 use super::control::News;
 use super::fatal;
 use super::name::TaskletId;
 use super::poller::Poller;
 use super::running::{self, Running};
-use super::stack::{self, Turn};
+use super::stack;
 use super::stacks::{self, Stacks};
 use super::stage::{self, Place, Slot, Stage};
 use super::table::{self, Table};

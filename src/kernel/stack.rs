@@ -11,14 +11,14 @@
 //!
 //! ```text
 //!   low                                          high
-//!    | guard | sentinel |   free   | frames of body | serve: Scope | GeneratorImpl |
-//!                                   ^ stack pointer           ^ `door` points here
+//!    | guard | sentinel |   free   | frames of body | serve: Inner | GeneratorImpl |
+//!                                   ^ stack pointer  ^ `inner`      ^ `generator`
 //! ```
 #![allow(unsafe_code)]
 
 use super::baton::Baton;
-use super::body::{Body, Counted, enter};
-use super::fatal::{self, die};
+use super::body::{Body, Counted, Repaid, Turn, enter};
+use super::fatal;
 use generator::{Gn, LocalGenerator, Scope};
 use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
@@ -30,17 +30,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 type Door = Scope<'static, 'static, (), ()>;
-
-/// Why [`Seat::resume`] came back.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// The body called [`Seat::suspend`].
-    Suspended,
-    /// The body ended; the stack may be loaded again.
-    Done,
-    /// Somebody else's generator was left from inside the body: it is suspended where it stands.
-    Foreign,
-}
+type Told = Rc<Cell<*const Inner>>;
 
 /// A stack, and what is needed to enter it.
 pub(crate) struct Stack {
@@ -76,15 +66,15 @@ enum Engine {
 }
 
 impl Stack {
-    /// Maps a stack with at least `bytes` usable bytes. The error says what ran out.
-    pub(crate) fn new(bytes: usize, threads: bool) -> Result<Stack, String> {
+    /// Maps a stack with at least `bytes` usable bytes; `None` if the OS refuses.
+    pub(crate) fn new(bytes: usize, threads: bool) -> Option<Stack> {
         if !threads {
             install_fault_handler();
             return switched(bytes);
         }
         let engine = Engine::Thread(Baton::new(bytes));
         let inner = Box::new(Inner::new(None, 0, usize::MAX, engine));
-        Ok(Stack { inner: NonNull::from(Box::leak(inner)), generator: ptr::null_mut() })
+        Some(Stack { inner: NonNull::from(Box::leak(inner)), generator: ptr::null_mut() })
     }
 
     fn inner(&self) -> &Inner {
@@ -154,10 +144,10 @@ impl Seat {
         {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             let context = self.generator.get().cast::<i8>();
-            // SAFETY: whatever the address, a prefetch accesses nothing that a program can see.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(context) };
-            // SAFETY: as above.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(context.wrapping_byte_add(64)) };
+            for line in [context, context.wrapping_add(64)] {
+                // SAFETY: whatever the address, a prefetch has no effect that a program can see.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
+            }
         }
     }
 
@@ -168,12 +158,12 @@ impl Seat {
         let generator = self.generator.get();
         assert!(inner.phase.get() == Phase::Suspended, "only a suspended stack can be entered");
         inner.phase.set(Phase::Active);
-        if generator.is_null() {
-            inner.resume_thread();
-        } else {
+        match &inner.engine {
             // SAFETY: it is the generator of this stack. Nobody else is entering it, which takes
             // a `Suspended` or a `Done` stack, and this is `Active`.
-            unsafe { step(generator) };
+            _ if !generator.is_null() => drop(unsafe { handle(generator) }.resume()),
+            Engine::Thread(baton) if baton.resume() => inner.phase.set(Phase::Done),
+            _ => {}
         }
         match inner.phase.get() {
             Phase::Suspended => Turn::Suspended,
@@ -194,12 +184,8 @@ impl Seat {
             return false;
         }
         inner.phase.set(Phase::Suspended);
-        // SAFETY: we run on this stack (just checked), so it has a body. Nobody else uses the
-        // door: `suspend` runs once per stack, and `serve` uses it between two bodies.
-        match unsafe { &mut *inner.door.get() } {
-            Some(door) => door.yield_with(()),
-            None => inner.suspend_thread(),
-        }
+        // SAFETY: we run on this stack, as was just checked.
+        unsafe { inner.leave() };
         true
     }
 
@@ -230,28 +216,18 @@ impl Inner {
         Inner { door: UnsafeCell::new(door), low, bytes, phase, body, engine }
     }
 
-    /// Leaves the outermost frame until it has something to do.
-    fn pause(&self) {
-        // SAFETY: called by `serve` only, when no body is there who could be in `suspend`, which
-        // is the only other use.
-        if let Some(door) = unsafe { &mut *self.door.get() } {
-            door.yield_with(());
-        }
-    }
-
-    #[cold]
-    fn resume_thread(&self) {
-        if let Engine::Thread(baton) = &self.engine
-            && baton.resume()
-        {
-            self.phase.set(Phase::Done);
-        }
-    }
-
-    #[cold]
-    fn suspend_thread(&self) {
-        if let Engine::Thread(baton) = &self.engine {
-            baton.suspend();
+    /// Leaves by the door, until somebody enters; on a thread: gives the baton away.
+    ///
+    /// # Safety
+    /// The caller runs on this stack.
+    #[inline(always)]
+    unsafe fn leave(&self) {
+        // SAFETY: whoever runs on the stack is the only one there: `serve` between two bodies, or
+        // a body, of which there is one at a time.
+        match (unsafe { &mut *self.door.get() }, &self.engine) {
+            (Some(door), _) => door.yield_with(()),
+            (None, Engine::Thread(baton)) => baton.suspend(),
+            (None, Engine::Switch(_)) => unreachable!("a switched stack has a door"),
         }
     }
 
@@ -270,12 +246,10 @@ impl Drop for Stack {
         }
         match self.inner().engine {
             Engine::Switch(mut guard) => {
-                // SAFETY: the stack is `Done`, so nobody is entering it. `serve` finds nothing to
-                // run and ends, and `inner` with it.
-                unsafe { step(self.generator) };
+                // SAFETY: the stack is `Done`: nobody enters it. `serve` ends, `inner` with it.
+                unsafe { handle(self.generator) }.resume();
                 guard.lift();
-                // SAFETY: the pointer was made by `into_raw`, and all other handles made of it
-                // have been forgotten.
+                // SAFETY: `into_raw` made the pointer, and all other handles are forgotten.
                 drop(unsafe { LocalGenerator::<(), ()>::from_raw(self.generator) });
             }
             // SAFETY: `inner` came from `Box::leak` in `new` and is dropped once; a `Seat` that
@@ -285,45 +259,35 @@ impl Drop for Stack {
     }
 }
 
-/// Enters a generator until it yields or ends.
+/// Another handle of a generator.
 ///
 /// # Safety
-/// The pointer is that of a stack that exists, and nobody is entering that.
+/// `into_raw` made the pointer, the generator exists, and nobody uses a handle of it meanwhile.
 #[inline(always)]
-unsafe fn step(generator: *mut usize) {
-    // SAFETY: `into_raw` made it of the same type. This second handle is not dropped, and for as
-    // long as it is used nobody makes another.
-    let mut handle = ManuallyDrop::new(unsafe { LocalGenerator::<(), ()>::from_raw(generator) });
-    handle.resume();
+unsafe fn handle(generator: *mut usize) -> ManuallyDrop<LocalGenerator<'static, (), ()>> {
+    // SAFETY: it is of the same type, and this handle is not dropped.
+    ManuallyDrop::new(unsafe { LocalGenerator::from_raw(generator) })
 }
 
 /// Makes the generator, finds out where its memory lies, and lets the outermost frame begin.
-fn switched(bytes: usize) -> Result<Stack, String> {
+fn switched(bytes: usize) -> Option<Stack> {
     let page = page_bytes();
     // One page more: the guard marker may take the page that holds generator's sentinel.
     let bytes = bytes.next_multiple_of(page) + page;
     // Words, and an even number of them: an odd one makes `generator` touch every page.
     let words = bytes / size_of::<usize>();
     let made = catch_unwind(|| Gn::<()>::new_scoped_opt_local(words, |_| ()));
-    let generator = made.map_err(|_| refused(bytes))?.into_raw();
+    let generator = made.ok()?.into_raw();
     // `generator` keeps its control block in the topmost page of the mapping.
     let high = (generator as usize + 1).next_multiple_of(page);
     let guard = Guard::mark(high - bytes);
-    let inner = Rc::new(Cell::new(ptr::null()));
-    let told = inner.clone();
-    let begin = move |scope: Scope<'_, 'static, (), ()>| {
-        serve(scope, guard.top(), high - guard.top(), guard, told);
-    };
-    // SAFETY: as in `step`.
-    let mut handle = ManuallyDrop::new(unsafe { LocalGenerator::from_raw(generator) });
-    handle.scoped_init(begin);
+    let told = Told::default();
+    let inner = told.clone();
+    // SAFETY: the pointer is new, and nobody else has it.
+    let mut handle = unsafe { handle(generator) };
+    handle.scoped_init(move |scope| serve(scope, guard, high, told));
     handle.resume();
-    let inner = NonNull::new(inner.get().cast_mut()).expect("the outermost frame has begun");
-    Ok(Stack { inner, generator })
-}
-
-pub(crate) fn refused(bytes: usize) -> String {
-    format!("the OS refused a stack of {bytes} bytes")
+    Some(Stack { inner: NonNull::new(inner.get().cast_mut())?, generator })
 }
 
 /// Whether the OS gives so much memory at this moment. Where it does not, `generator` panics,
@@ -343,24 +307,20 @@ pub(crate) fn is_cancel(payload: &(dyn std::any::Any + Send)) -> bool {
 
 /// The outermost frame of a stack, in which `Inner` lies. It tells where, and then runs one body
 /// after the other, until it is resumed without.
-fn serve(
-    scope: Scope<'_, 'static, (), ()>,
-    low: usize,
-    bytes: usize,
-    guard: Guard,
-    told: Rc<Cell<*const Inner>>,
-) {
+fn serve<'a>(scope: Scope<'a, 'static, (), ()>, guard: Guard, high: usize, told: Told) {
     // SAFETY: only the lifetime changes. The `Scope` does not leave this frame, and is used for
     // nothing but to leave the generator it belongs to.
-    let door = unsafe { std::mem::transmute::<Scope<'_, 'static, (), ()>, Door>(scope) };
-    let inner = Inner::new(Some(door), low, bytes, Engine::Switch(guard));
+    let door = unsafe { std::mem::transmute::<Scope<'a, 'static, (), ()>, Door>(scope) };
+    let low = guard.top();
+    let inner = Inner::new(Some(door), low, high - low, Engine::Switch(guard));
     told.set(&raw const inner);
     drop(told);
-    inner.pause();
-    while let Some(body) = inner.body.take() {
+    loop {
+        // SAFETY: this is the outermost frame of the stack.
+        unsafe { inner.leave() };
+        let Some(body) = inner.body.take() else { return };
         enter(body);
         inner.phase.set(Phase::Done);
-        inner.pause();
     }
 }
 
@@ -387,14 +347,6 @@ pub(crate) fn lend<'env, S, R>(
     state: S,
     f: impl for<'scope> FnOnce(&'scope Loan<'scope, 'env, S>) -> R,
 ) -> R {
-    struct Repaid(Rc<Cell<usize>>);
-    impl Drop for Repaid {
-        fn drop(&mut self) {
-            if self.0.get() != 0 {
-                die(&[b"tasklets: a tasklet that borrows from a frame outlived it\n"]);
-            }
-        }
-    }
     let outstanding = Rc::new(Cell::new(0));
     let repaid = Repaid(outstanding.clone());
     let result = f(&Loan { state, outstanding, scope: PhantomData, env: PhantomData });
@@ -439,7 +391,7 @@ pub(crate) fn guard_markers() -> bool {
             Engine::Switch(guard) => guard.sentinel.is_some(),
             Engine::Thread(_) => false,
         };
-        let works = !refused && Stack::new(page_bytes(), false).is_ok_and(marked);
+        let works = !refused && Stack::new(page_bytes(), false).is_some_and(marked);
         MARKERS.store(if works { 1 } else { 2 }, Ordering::Relaxed);
     }
     MARKERS.load(Ordering::Relaxed) == 1

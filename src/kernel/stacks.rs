@@ -94,13 +94,11 @@ impl Stacks {
                 return Err(format!("all {most} stacks that {what} allows are in use"));
             }
         }
-        let made = if self.threads || self.has_room(bytes) {
-            Stack::new(bytes, self.threads)
-        } else {
-            Err(stack::refused(bytes))
-        };
-        made.inspect_err(|_| {
+        let has_room = self.threads || self.has_room(bytes);
+        let made = if has_room { Stack::new(bytes, self.threads) } else { None };
+        made.ok_or_else(|| {
             MAPPED.fetch_sub(1, Ordering::Relaxed);
+            format!("the OS refused a stack of {bytes} bytes")
         })
     }
 
@@ -145,7 +143,7 @@ impl Drop for Stacks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::body::Once;
+    use crate::kernel::body::{Once, Turn};
     use stack::Seat;
     use std::cell::Cell;
     use std::rc::Rc;
@@ -159,7 +157,7 @@ mod tests {
             let (seat, count) = (Seat::default(), count.clone());
             stack.load(Rc::new(Once::new(move || count.set(count.get() + 1))));
             seat.put(stack);
-            assert_eq!(seat.resume(), stack::Turn::Done);
+            assert_eq!(seat.resume(), Turn::Done);
             stacks.give(SMALLEST, seat.take().unwrap());
             assert_eq!(stacks.finished[0].stacks.len(), 1);
             assert_eq!(round, round.max(1));

@@ -6,7 +6,7 @@
 use super::{Active, Scheduler};
 use crate::kernel::clock::Nanos;
 use crate::kernel::running::Running;
-use crate::kernel::stack::Turn;
+use crate::kernel::body::Turn;
 use crate::kernel::stage::Stage;
 use crate::kernel::task::Task;
 use std::rc::Rc;
