@@ -245,12 +245,14 @@ impl Drop for Stack {
             return; // live frames: leak the mapping, the box and what the frames own
         }
         match self.inner().engine {
-            Engine::Switch(mut guard) => {
+            Engine::Switch(_) => {
                 // SAFETY: the stack is `Done`: nobody enters it. `serve` ends, `inner` with it.
                 unsafe { handle(self.generator) }.resume();
-                guard.lift();
                 // SAFETY: `into_raw` made the pointer, and all other handles are forgotten.
-                drop(unsafe { LocalGenerator::<(), ()>::from_raw(self.generator) });
+                let mut last = unsafe { LocalGenerator::<(), ()>::from_raw(self.generator) };
+                // Of a generator that has not begun `generator` does not look at the lowest word
+                // before it unmaps the stack: that may be behind the guard.
+                last.scoped_init(|_| ());
             }
             // SAFETY: `inner` came from `Box::leak` in `new` and is dropped once; a `Seat` that
             // held it has given it up.
@@ -371,13 +373,12 @@ impl<'scope, S> Loan<'scope, '_, S> {
 struct Guard {
     /// First inaccessible address.
     bottom: usize,
-    /// What `generator` wrote into the lowest usable word, where a marker covers that word.
-    sentinel: Option<usize>,
+    /// A marker covers the lowest usable page too, into which `generator` wrote a sentinel.
+    marked: bool,
 }
 
-/// Linux 6.13: `madvise` that marks pages as guards, or undoes it, without splitting the mapping.
+/// Linux 6.13: `madvise` that marks pages as guards without splitting the mapping.
 const GUARD_INSTALL: libc::c_int = 102;
-const GUARD_REMOVE: libc::c_int = 103;
 
 /// Whether guard markers work here: 0 not known yet, 1 yes, 2 no.
 static MARKERS: AtomicU8 = AtomicU8::new(0);
@@ -388,7 +389,7 @@ pub(crate) fn guard_markers() -> bool {
     if MARKERS.load(Ordering::Relaxed) == 0 {
         let refused = std::env::var_os("TASKLETS_GUARD").is_some_and(|it| it == "pages");
         let marked = |it: Stack| match &it.inner().engine {
-            Engine::Switch(guard) => guard.sentinel.is_some(),
+            Engine::Switch(guard) => guard.marked,
             Engine::Thread(_) => false,
         };
         let works = !refused && Stack::new(page_bytes(), false).is_some_and(marked);
@@ -401,19 +402,17 @@ impl Guard {
     /// Makes the page below `low`, and if markers work the one at `low` too, inaccessible.
     fn mark(low: usize) -> Guard {
         let page = page_bytes();
-        let plain = Guard { bottom: low - page, sentinel: None };
+        let plain = Guard { bottom: low - page, marked: false };
         if MARKERS.load(Ordering::Relaxed) == 2 {
             return plain; // `generator` has protected that page already
         }
         let start = plain.bottom as *mut libc::c_void;
-        // SAFETY: `low` is the lowest usable word of a mapping that `generator` just made and
-        // initialised; nobody runs on it.
-        let sentinel = unsafe { *(low as *const usize) };
         // SAFETY: the page is `generator`'s guard page, part of the same live mapping.
         let opened = unsafe { libc::mprotect(start, page, libc::PROT_READ | libc::PROT_WRITE) };
-        // SAFETY: both pages are in the mapping and hold nothing but the sentinel saved above.
+        // SAFETY: both pages are in the mapping and hold nothing but the sentinel, which nobody
+        // reads (`Stack::drop`).
         if opened == 0 && unsafe { libc::madvise(start, 2 * page, GUARD_INSTALL) } == 0 {
-            return Guard { sentinel: Some(sentinel), ..plain };
+            return Guard { marked: true, ..plain };
         }
         // SAFETY: as above; the page was inaccessible before and is made so again.
         let closed = unsafe { libc::mprotect(start, page, libc::PROT_NONE) };
@@ -423,18 +422,7 @@ impl Guard {
 
     /// First accessible address.
     fn top(&self) -> usize {
-        self.bottom + page_bytes() * if self.sentinel.is_some() { 2 } else { 1 }
-    }
-
-    /// Gives `generator` its sentinel back, which it wants to see before it unmaps the stack.
-    fn lift(&mut self) {
-        let Some(sentinel) = self.sentinel.take() else { return };
-        let low = self.bottom + page_bytes();
-        // SAFETY: the page was marked by `mark` and the mapping is still there.
-        let lifted = unsafe { libc::madvise(low as *mut libc::c_void, page_bytes(), GUARD_REMOVE) };
-        assert_eq!(lifted, 0, "the guard marker of a stack could not be removed");
-        // SAFETY: `low` is accessible again and belongs to nobody: the stack is not running.
-        unsafe { *(low as *mut usize) = sentinel };
+        self.bottom + page_bytes() * if self.marked { 2 } else { 1 }
     }
 }
 
