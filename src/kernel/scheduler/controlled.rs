@@ -4,9 +4,9 @@
 //! happens.
 
 use super::{Active, Scheduler};
+use crate::kernel::body::Turn;
 use crate::kernel::clock::Nanos;
 use crate::kernel::running::Running;
-use crate::kernel::body::Turn;
 use crate::kernel::stage::Stage;
 use crate::kernel::task::Task;
 use std::rc::Rc;
