@@ -67,6 +67,8 @@ fn every_fault_made_on_purpose_is_caught() {
         Defect::NeverSleep,
         Defect::WrongPlace,
         Defect::ForgetPast,
+        Defect::KeepPastOnly,
+        Defect::AskSleepers,
         Defect::AlwaysMeet,
         Defect::NoHalfSteps,
     ] {

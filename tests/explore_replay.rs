@@ -10,6 +10,16 @@ use tasklets::explore::{
     exhaust_with, first_difference, portfolio, sample, shrink,
 };
 
+const MODES: [Mode; 7] = [
+    Mode::Pairs,
+    Mode::Walk,
+    Mode::Weighted,
+    Mode::Selective,
+    Mode::Pct(2),
+    Mode::Pct(3),
+    Mode::Pos,
+];
+
 fn until_failure(executions_max: u64) -> Settings {
     Settings { executions_max, stop_at_failure: true, ..Settings::default() }
 }
@@ -72,7 +82,7 @@ fn overrides_of_another_program_do_not_stop_a_run() {
 #[test]
 fn random_schedules_find_the_deadlock_of_philosophers() {
     let system = Controlled::new(&philosophers(5, false));
-    for mode in [Mode::Pairs, Mode::Walk, Mode::Weighted, Mode::Pct(2), Mode::Pct(3), Mode::Pos] {
+    for mode in MODES {
         for seed in 0..20 {
             let verdict = sample(&system, mode, seed, &until_failure(3_000), &mut |_, _| ());
             assert_eq!(verdict.failures.len(), 1, "{mode:?} with seed {seed}: {verdict}");
@@ -91,7 +101,12 @@ fn the_portfolio_finds_each_fault_and_none_where_there_is_none() {
     }
     let ordered = Controlled::new(&philosophers(3, true));
     let verdict = portfolio(&ordered, 1, &until_failure(1_000), &mut |_, _| ());
-    assert_eq!((verdict.executions, verdict.failures.len()), (1_000, 0));
+    // It has six traces, so they are all tried.
+    assert!(verdict.exhausted, "{verdict}");
+    assert_eq!(verdict.failures.len(), 0);
+    let many = Controlled::new(&producers(3, 10));
+    let verdict = portfolio(&many, 1, &until_failure(1_000), &mut |_, _| ());
+    assert_eq!((verdict.exhausted, verdict.executions), (false, 1_000), "{verdict}");
 }
 
 #[test]

@@ -42,15 +42,14 @@ fn reduced_equals_brute_force(program: &Program, max: Settings) -> Result<(), Te
     let mut complete = 0;
     let limit = Settings { executions_max: 3 * traces.len() as u64 + 1_000, ..max };
     let verdict = exhaust_with(&Controlled::new(program), &limit, &mut |run, _| {
-        if run.is_complete() {
-            complete += 1;
-            found.insert(run.trace, run.outcome.clone());
-        }
+        complete += 1;
+        found.insert(run.trace, run.outcome.clone());
     });
     prop_assert!(!verdict.diverged, "{verdict}");
     prop_assert!(verdict.exhausted, "{verdict} of {}", traces.len());
     prop_assert_eq!(&found, &traces, "{}", verdict);
     prop_assert_eq!(complete, traces.len(), "a trace was executed twice");
+    prop_assert_eq!(verdict.executions, complete as u64, "a run led to nothing");
     Ok(())
 }
 
@@ -101,7 +100,14 @@ proptest! {
     fn random_schedules_are_schedules(program in program(Flavour::MIXED), seed in 0u64..1_000) {
         let Some((traces, _)) = all_traces(&program, settings(2_000)) else { return Ok(()) };
         let mut strange = 0;
-        for mode in [Mode::Pairs, Mode::Walk, Mode::Weighted, Mode::Pct(3), Mode::Pos] {
+        for mode in [
+            Mode::Pairs,
+            Mode::Walk,
+            Mode::Weighted,
+            Mode::Selective,
+            Mode::Pct(3),
+            Mode::Pos,
+        ] {
             let system = Controlled::new(&program);
             let verdict = sample(&system, mode, seed, &settings(5), &mut |run, _| {
                 strange += usize::from(!traces.contains_key(&run.trace));

@@ -72,6 +72,7 @@ const PLACES: &[(&str, &[&str])] = &[
     // `baton.rs` is the stack engine for Miri: each of its stacks is a thread.
     ("thread::Builder", &["blocking.rs", "kernel/baton.rs"]),
     ("thread::spawn", &[]),
+    ("thread::scope", &["explore/parallel.rs"]),
     (concat!("thread::", "sleep"), &[]),
     ("split_mix", &["kernel/choice.rs"]),
     ("rand::", &[]),

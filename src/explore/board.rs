@@ -4,57 +4,85 @@
 //! the events that may happen are listed in the order of spawn paths, whatever order the system
 //! reported in.
 
+use std::cell::Cell;
+
+use smallvec::SmallVec;
+
 use super::clock::Clock;
-use super::details::Details;
-use super::event::{Branch, ChannelName, Event, Kind, Names, Offer, Side, Slot, TaskletName, mix};
-use super::replay::Overrides;
+use super::event::{Branch, ChannelName, Event, Kind, Names, Side, Slot, TaskletName, mix};
+use super::listing::{Open, Waiting};
+use super::live::{Live, state_key};
 use super::run::{EventRecord, Outcome, Run, SlotRecord, Tick};
 use super::system::{Choice, Enabled, Rules};
-use std::panic::Location;
 
-/// What the board knows about a tasklet that runs.
-#[derive(Clone, Debug, Default)]
-struct Live {
-    /// Its past, up to the present moment.
-    clock: Clock,
-    /// How many children it has spawned.
-    children: u32,
-    /// How many channels it has made.
-    channels: u32,
-    /// Its pending slot, as a place in the run's slots.
-    pending: Option<usize>,
-    /// Hash of all it has seen.
-    view: u64,
-    /// Hash of what the program says that it has seen.
-    observed: u64,
-    /// Hash of all it has met.
-    trace: u64,
-    /// The latest deadline in its past.
-    time: u64,
-    /// Whether it is part of this run and has not ended.
-    alive: bool,
-    /// Whether it may be left behind.
-    daemon: bool,
+/// What a run needs memory for; it is used again by the next one.
+#[derive(Debug)]
+pub(super) struct Desk {
+    /// The record; it is taken out of here, and may be put back.
+    pub(super) run: Run,
+    live: Vec<Live>,
+    waiting: Vec<usize>,
+    open: Vec<Open>,
+    enabled: Vec<Event>,
+    fresh: Vec<usize>,
+    /// Whether runs are recorded without clocks and views, which few need.
+    pub(super) light: bool,
+    /// Set if the last run was given up because it could not go on without clocks.
+    pub(super) missing: bool,
+}
+
+impl Default for Desk {
+    fn default() -> Desk {
+        Desk {
+            run: Run::new(),
+            live: Vec::new(),
+            waiting: Vec::new(),
+            open: Vec::new(),
+            enabled: Vec::new(),
+            fresh: Vec::new(),
+            light: false,
+            missing: false,
+        }
+    }
+}
+
+impl Desk {
+    /// A desk whose runs are recorded without clocks, if they can be.
+    pub(super) fn light() -> Desk {
+        Desk { light: true, ..Desk::default() }
+    }
 }
 
 /// The offers of one run, and its record so far.
 pub struct Board<'a> {
-    names: &'a mut Names,
-    rules: Rules,
+    pub(super) names: &'a mut Names,
+    pub(super) rules: Rules,
     choose: &'a mut dyn FnMut(&Enabled<'_>) -> Choice,
-    run: Run,
+    pub(super) run: Run,
     /// Indexed by tasklet.
     live: Vec<Live>,
     /// Pending slots by the spawn path of their tasklets.
     waiting: Vec<usize>,
+    /// Their branches.
+    open: Vec<Open>,
     /// Everything that may happen at the present quiet point.
     enabled: Vec<Event>,
+    /// The slots published since then.
+    fresh: Vec<usize>,
+    /// Whether what was listed then may be more or less without them: an end was closed, a tasklet
+    /// ended, time passed.
+    stale: bool,
+    /// Whether anybody ever waited for the end of a tasklet.
+    watched: bool,
+    /// Whether the record has no clocks, and whether they would have been needed.
+    light: bool,
+    missing: Cell<bool>,
     /// The virtual time.
     now: u64,
     /// The first panic.
     panic: Option<(TaskletName, String)>,
     /// The first thing that cannot be explored.
-    refused: Option<(TaskletName, String)>,
+    pub(super) refused: Option<(TaskletName, String)>,
     /// Set when the run was stopped from outside.
     stopped: Option<Outcome>,
 }
@@ -69,17 +97,33 @@ impl<'a> Board<'a> {
     /// A board with the root on it, which has not published anything.
     pub(super) fn new(
         names: &'a mut Names,
+        desk: Desk,
         rules: Rules,
         choose: &'a mut dyn FnMut(&Enabled<'_>) -> Choice,
     ) -> Board<'a> {
+        let Desk {
+            mut run, mut live, mut waiting, mut open, mut enabled, mut fresh, light, ..
+        } = desk;
+        open.clear();
+        run.clear();
+        live.iter_mut().for_each(|it| *it = Live::default());
+        waiting.clear();
+        enabled.clear();
+        fresh.clear();
         let mut board = Board {
             names,
             rules,
             choose,
-            run: Run::new(),
-            live: Vec::new(),
-            waiting: Vec::new(),
-            enabled: Vec::new(),
+            run,
+            live,
+            waiting,
+            open,
+            enabled,
+            fresh,
+            stale: true,
+            watched: false,
+            light,
+            missing: Cell::new(false),
             now: 0,
             panic: None,
             refused: None,
@@ -94,7 +138,7 @@ impl<'a> Board<'a> {
         self.names
     }
 
-    fn live(&mut self, tasklet: TaskletName) -> &mut Live {
+    pub(super) fn live(&mut self, tasklet: TaskletName) -> &mut Live {
         if self.live.len() <= tasklet.index() {
             let count = self.names.tasklets();
             self.live.resize_with(count, Live::default);
@@ -150,61 +194,12 @@ impl<'a> Board<'a> {
         end.drops.join(&live.clock);
         end.droppers.push((tasklet, live.clock.stamp(tasklet)));
         end.closed = last;
+        self.stale |= last;
     }
 
     /// `tasklet` waits for one of `branches`; it is at its next slot.
     pub fn offer(&mut self, tasklet: TaskletName, branches: &[Branch]) {
         self.offer_with(tasklet, branches.iter().map(|it| (*it, None)));
-    }
-
-    /// As [`offer`](Self::offer), and says where in the source the operation is.
-    pub(super) fn offer_at(
-        &mut self,
-        tasklet: TaskletName,
-        branches: &[Branch],
-        at: &'static Location<'static>,
-    ) {
-        self.offer(tasklet, branches);
-        self.run.places.push(at);
-    }
-
-    /// `tasklet` has seen something that `digest` tells apart from others.
-    pub fn observe(&mut self, tasklet: TaskletName, digest: u64) {
-        let live = self.live(tasklet);
-        live.observed = mix(live.observed, digest);
-        live.view = mix(live.view, digest);
-    }
-
-    /// The schedule so far.
-    pub(super) fn overrides(&self) -> Overrides {
-        Overrides::of(&self.run, self.names)
-    }
-
-    /// How many events have happened.
-    pub(super) fn events(&self) -> usize {
-        self.run.events.len()
-    }
-
-    /// The spawn path of the tasklet that an outcome is about; the root's is empty.
-    pub(super) fn path_of(&self, outcome: &Outcome) -> Vec<u32> {
-        outcome.tasklet().map(|it| self.names.path(it).to_vec()).unwrap_or_default()
-    }
-
-    /// Whether a report is to be made.
-    pub(super) fn wants_details(&self) -> bool {
-        self.rules.details
-    }
-
-    /// Adds names and places to the record.
-    pub(super) fn describe(&mut self, details: Details) {
-        self.run.details = Some(Box::new(details));
-    }
-
-    /// `tasklet` did something that cannot be explored.
-    pub fn refuse(&mut self, tasklet: TaskletName, what: &str, at: &Location<'_>) {
-        if self.refused.is_none() {
-            self.refused = Some((tasklet, format!("{what}, at {at}")));
-        }
     }
 
     /// As [`offer`](Self::offer); a digest tells the value of a send apart from others.
@@ -223,24 +218,29 @@ impl<'a> Board<'a> {
         let slot = Slot { tasklet, nth: of.len() as u32 };
         of.push(place);
         live.pending = Some(place);
-        let (branches, digests) = branches.into_iter().unzip();
-        let clock = live.clock.clone();
-        let observed = live.observed;
-        let record = SlotRecord {
+        let (clock, observed) = (live.clock.clone(), live.observed);
+        let (mut all, mut digests) = (SmallVec::new(), SmallVec::new());
+        for (branch, digest) in branches {
+            self.watched |= matches!(branch, Branch::Join(_) | Branch::Cancel(_));
+            self.open.push(Open { branch, place, index: all.len() as u16 });
+            all.push(branch);
+            digests.push(digest);
+        }
+        self.run.slots.push(SlotRecord {
             slot,
-            branches,
+            branches: all,
             digests,
             clock,
             published,
             observed,
             time,
             consumed: None,
-        };
-        self.run.slots.push(record);
+        });
         let slots = &self.run.slots;
         let before = |it: &usize| self.names.compare(slots[*it].slot.tasklet, tasklet).is_lt();
         let at = self.waiting.partition_point(before);
         self.waiting.insert(at, place);
+        self.fresh.push(place);
     }
 
     /// `tasklet` ended; whatever it held was reported dropped before.
@@ -250,6 +250,7 @@ impl<'a> Board<'a> {
         // The end comes after everything else, also after a last slot without a drop.
         live.clock.count_drop(tasklet);
         self.run.ended[tasklet.index()] = Some(live.clock.clone());
+        self.stale |= self.watched;
     }
 
     /// `tasklet` panicked, and [`end`](Self::end) follows.
@@ -257,12 +258,6 @@ impl<'a> Board<'a> {
         if self.panic.is_none() {
             self.panic = Some((tasklet, message.into()));
         }
-    }
-
-    /// `tasklet` panics just now.
-    pub(super) fn panicking(&mut self, tasklet: TaskletName) {
-        let past = self.live(tasklet).clock.clone();
-        self.run.panics.push((tasklet, past));
     }
 
     /// The virtual time that `tasklet` reads.
@@ -283,6 +278,10 @@ impl<'a> Board<'a> {
         if self.enabled.is_empty() {
             return None;
         }
+        if self.missing.get() {
+            self.stopped = Some(Outcome::Abandoned);
+            return None;
+        }
         if self.run.events.len() >= self.rules.events_max {
             self.stopped = Some(Outcome::StepBound);
             return None;
@@ -292,6 +291,7 @@ impl<'a> Board<'a> {
             run: &self.run,
             names: self.names,
             rules: &self.rules,
+            waiting: &self.waiting,
             state: &|| state_key(self.names, &self.run, &self.live, self.now),
         });
         match choice {
@@ -309,25 +309,17 @@ impl<'a> Board<'a> {
 
     /// Lists what may happen.
     fn list(&mut self) {
-        self.enabled.clear();
-        for place in &self.waiting {
-            let record = &self.run.slots[*place];
-            for (index, branch) in record.branches.iter().enumerate() {
-                let first = Offer { slot: record.slot, branch: index as u16 };
-                self.enabled.extend(meetings(&self.run, &self.waiting, &self.rules, record, first));
-                if let Branch::Cancel(target) = *branch
-                    && let Some(at) = self.live.get(target.index()).and_then(|it| it.pending)
-                    && target != record.slot.tasklet
-                {
-                    let second = Offer { slot: self.run.slots[at].slot, branch: 0 };
-                    let second = Some(second);
-                    self.enabled.push(Event { kind: Kind::Cancelled, first, second });
-                }
-                if let Some((kind, _)) = self.run.alone(record, *branch, self.rules.lax_timers) {
-                    self.enabled.push(Event { kind, first, second: None });
-                }
-            }
+        let (run, names, rules) = (&self.run, &*self.names, &self.rules);
+        let missing = self.light.then_some(&self.missing);
+        let (places, open, watched) = (&self.waiting[..], &self.open[..], self.watched);
+        let waiting = Waiting { run, places, open, names, rules, watched, missing };
+        if std::mem::take(&mut self.stale) {
+            waiting.list(&mut self.enabled);
+        } else {
+            waiting.update(&self.fresh, &mut self.enabled);
+            debug_assert!(waiting.is_listed(&self.enabled), "the list is out of date");
         }
+        self.fresh.clear();
     }
 
     /// Lets time pass up to the next deadline; whether there was one.
@@ -347,47 +339,20 @@ impl<'a> Board<'a> {
             clock.join(&live.clock);
         }
         self.now = time;
+        self.stale = true;
         self.run.ticks.push(Tick { time, clock });
         true
     }
 
     /// Records `event`; its slots are completed.
     fn apply(&mut self, event: Event) {
-        let mut before = self.run.ticks.last().map(|it| it.clock.clone()).unwrap_or_default();
-        let mut time = 0;
-        for offer in event.offers() {
-            before.join(&self.live[offer.slot.tasklet.index()].clock);
-            time = time.max(self.live[offer.slot.tasklet.index()].time);
-        }
-        let place = self.run.of[event.first.slot.tasklet.index()][event.first.slot.nth as usize];
-        let first = &self.run.slots[place];
-        let branch = first.branches[usize::from(event.first.branch)];
-        if event.second.is_none()
-            && let Some((_, past)) = self.run.alone(first, branch, self.rules.lax_timers)
-        {
-            before.join(&past);
-        }
-        if let (Kind::Timer, Branch::Timer(deadline)) = (event.kind, branch) {
-            time = time.max(deadline);
-        }
-        let value = first.digests[usize::from(event.first.branch)].unwrap_or_else(|| {
-            mix(self.live[event.first.slot.tasklet.index()].view, u64::from(event.first.branch))
-        });
-        let mut after = before.clone();
-        event.offers().for_each(|it| after.finish(it.slot));
+        let before = if self.light { Clock::default() } else { self.look(event) };
         for (offer, peer) in [(Some(event.first), event.second), (event.second, Some(event.first))]
         {
             let Some(offer) = offer else { continue };
             let live = &mut self.live[offer.slot.tasklet.index()];
-            live.clock.clone_from(&after);
-            live.time = time;
             live.pending = None;
-            let mine = (event.kind as u64) << 16 | u64::from(offer.branch);
-            live.view = mix(live.view, mine);
-            if event.kind == Kind::Meeting && offer != event.first {
-                live.view = mix(live.view, value);
-            }
-            live.trace = mix(live.trace, mine);
+            live.trace = mix(live.trace, (event.kind as u64) << 16 | u64::from(offer.branch));
             if let Some(peer) = peer {
                 let word = u64::from(peer.slot.nth) << 16 | u64::from(peer.branch);
                 live.trace = mix(mix(live.trace, self.names.print_of(peer.slot.tasklet)), word);
@@ -395,21 +360,67 @@ impl<'a> Board<'a> {
             let place = self.run.of[offer.slot.tasklet.index()][offer.slot.nth as usize];
             self.run.slots[place].consumed = Some(self.run.events.len());
             self.waiting.retain(|it| *it != place);
+            self.open.retain(|it| it.place != place);
         }
+        self.enabled.retain(|it| it.independent(&event));
+        let time = self.deadline(event);
+        event.offers().for_each(|it| self.live[it.slot.tasklet.index()].time = time);
         self.run.events.push(EventRecord { event, before });
     }
 
-    /// The record, when the system has returned.
-    pub(super) fn finish(mut self) -> Run {
+    /// What time it is for the tasklets of `event` after it.
+    fn deadline(&self, event: Event) -> u64 {
+        let branch =
+            self.run.slot(event.first.slot).map(|it| it.branches[usize::from(event.first.branch)]);
+        let times = event.offers().map(|it| self.live[it.slot.tasklet.index()].time);
+        let time = times.max().unwrap_or(0);
+        match (event.kind, branch) {
+            (Kind::Timer, Some(Branch::Timer(deadline))) => time.max(deadline),
+            _ => time,
+        }
+    }
+
+    /// The tasklets of `event` know of each other what they now know; says what they knew before.
+    fn look(&mut self, event: Event) -> Clock {
+        let mut before = self.run.ticks.last().map(|it| it.clock.clone()).unwrap_or_default();
+        event.offers().for_each(|it| before.join(&self.live[it.slot.tasklet.index()].clock));
+        let (tasklet, index) = (event.first.slot.tasklet.index(), usize::from(event.first.branch));
+        let first = &self.run.slots[self.run.of[tasklet][event.first.slot.nth as usize]];
+        if event.second.is_none()
+            && let Some((_, past)) =
+                self.run.alone(first, first.branches[index], self.rules.lax_timers)
+        {
+            before.join(&past);
+        }
+        let value = first.digests[index]
+            .unwrap_or_else(|| mix(self.live[tasklet].view, u64::from(event.first.branch)));
+        let mut after = before.clone();
+        event.offers().for_each(|it| after.finish(it.slot));
+        for offer in event.offers() {
+            let live = &mut self.live[offer.slot.tasklet.index()];
+            live.clock.clone_from(&after);
+            live.view = mix(live.view, (event.kind as u64) << 16 | u64::from(offer.branch));
+            if event.kind == Kind::Meeting && offer != event.first {
+                live.view = mix(live.view, value);
+            }
+        }
+        before
+    }
+
+    /// The record, when the system has returned, with the rest of the memory.
+    pub(super) fn finish(mut self) -> Desk {
         self.run.outcome = self.outcome();
-        self.run.state = state_key(self.names, &self.run, &self.live, self.now);
+        if !self.light {
+            self.run.state = state_key(self.names, &self.run, &self.live, self.now);
+        }
         for (index, live) in self.live.iter().enumerate() {
             let print = self.names.print_of(TaskletName(index as u32));
             if !self.run.of[index].is_empty() {
                 self.run.trace = self.run.trace.wrapping_add(mix(print, live.trace));
             }
         }
-        self.run
+        let Board { run, live, waiting, open, enabled, fresh, light, missing, .. } = self;
+        Desk { run, live, waiting, open, enabled, fresh, light, missing: missing.get() }
     }
 
     /// How the run has ended, when nothing can happen any more.
@@ -431,71 +442,4 @@ impl<'a> Board<'a> {
         }
         Outcome::Finished
     }
-}
-
-/// The meetings of the sending branch `first` with everybody who waits.
-fn meetings<'a>(
-    run: &'a Run,
-    waiting: &'a [usize],
-    rules: &'a Rules,
-    record: &'a SlotRecord,
-    first: Offer,
-) -> impl Iterator<Item = Event> + 'a {
-    let channel = match record.branches[usize::from(first.branch)] {
-        Branch::Send(channel) => Some(channel),
-        Branch::Receive(_)
-        | Branch::Default
-        | Branch::Timer(_)
-        | Branch::Join(_)
-        | Branch::Cancel(_) => None,
-    };
-    let peers = waiting.iter().filter(move |_| channel.is_some()).map(|it| &run.slots[*it]);
-    let free = move |peer: &&SlotRecord| {
-        peer.slot.tasklet != record.slot.tasklet
-            && (rules.defect == Some(super::Defect::AlwaysMeet) || !run.never_meet(record, peer))
-    };
-    let mine = move |it: &Branch| matches!(it, Branch::Receive(at) if Some(*at) == channel);
-    peers.filter(move |peer| peer.branches.iter().any(mine)).filter(free).flat_map(move |peer| {
-        let places = peer.branches.iter().enumerate().filter(move |(_, it)| mine(it));
-        places.map(move |(index, _)| {
-            let second = Some(Offer { slot: peer.slot, branch: index as u16 });
-            Event { kind: Kind::Meeting, first, second }
-        })
-    })
-}
-
-/// Equal for two states that have the same futures.
-///
-/// A state is what each tasklet has seen. It is also who knows of which drop and of which end,
-/// because that decides which selects can meet; and the time.
-fn state_key(names: &Names, run: &Run, live: &[Live], now: u64) -> u64 {
-    let mut key = mix(0, now);
-    for (index, one) in live.iter().enumerate() {
-        let tasklet = TaskletName(index as u32);
-        if run.of[index].is_empty() && run.ended[index].is_none() {
-            continue;
-        }
-        let mut word = mix(mix(one.view, u64::from(one.alive)), one.time);
-        if let Some(place) = one.pending {
-            word = mix(word, run.slots[place].time);
-        }
-        for (place, end) in run.ends.iter().flatten().enumerate() {
-            for (by, stamp) in &end.droppers {
-                if one.clock.stamp(*by) >= *stamp {
-                    let drop = mix(names.print_of(*by), *stamp ^ (place as u64) << 48);
-                    word = word.wrapping_add(drop);
-                }
-            }
-        }
-        let ended =
-            run.ended.iter().enumerate().filter_map(|(who, past)| Some((who, past.as_ref()?)));
-        for (who, past) in ended {
-            let who = TaskletName(who as u32);
-            if one.clock.stamp(who) >= past.stamp(who) {
-                word = word.wrapping_add(mix(names.print_of(who), past.stamp(who)));
-            }
-        }
-        key = key.wrapping_add(mix(names.print_of(tasklet), word));
-    }
-    key
 }

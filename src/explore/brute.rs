@@ -2,9 +2,10 @@
 //!
 //! Always: each execution differs from every other in at least one choice.
 
+use super::board::Desk;
 use super::event::Names;
 use super::run::Run;
-use super::system::{Choice, System, execute};
+use super::system::{Choice, System, execute_at};
 use super::verdict::{Settings, Verdict};
 
 /// Runs `system` once for every sequence of choices, and shows each run to `look`.
@@ -14,15 +15,16 @@ pub fn every_choice(
     look: &mut dyn FnMut(&Run, &Names),
 ) -> Verdict {
     let (mut names, mut verdict) = (Names::new(), Verdict::default());
-    let mut ways = Ways::default();
+    let (mut ways, mut desk) = (Ways::default(), Desk::default());
     loop {
-        let run = execute(system, &mut names, settings.rules, &mut |enabled| {
+        execute_at(&mut desk, system, &mut names, settings.rules, &mut |enabled| {
             Choice::Take(ways.next(enabled.events.len()))
         });
-        look(&run, &names);
-        let goes_on = verdict.count(&run, settings);
+        let run = &desk.run;
+        look(run, &names);
+        let goes_on = verdict.count(run, &names, settings);
         if !ways.turn() {
-            verdict.exhausted = verdict.cut == 0;
+            verdict.exhausted = verdict.cut == 0 && !verdict.refused;
             return verdict;
         }
         if !goes_on {

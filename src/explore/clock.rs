@@ -8,8 +8,20 @@ use smallvec::SmallVec;
 use super::event::{Slot, TaskletName};
 
 /// The causal past of a slot, a drop or an end. A tasklet without an entry is not in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Clock(SmallVec<[u64; 8]>);
+
+/// As derived, but entries are copied as a block.
+impl Clone for Clock {
+    fn clone(&self) -> Clock {
+        Clock(SmallVec::from_slice(&self.0))
+    }
+
+    fn clone_from(&mut self, from: &Clock) {
+        self.0.clear();
+        self.0.extend_from_slice(&from.0);
+    }
+}
 
 /// An entry is `slots << 32 | drops`.
 const SLOT: u64 = 1 << 32;

@@ -1,80 +1,110 @@
-//! Every trace once: source-set partial-order reduction with sleep sets, for rendezvous.
+//! Every trace once: optimal partial-order reduction with sleep sets and wakeup trees, for
+//! rendezvous.
 //!
 //! The literature's form (Abdulla, Aronis, Jonsson and Sagonas, 2014) assumes that each process
-//! has one next step. Here a pending slot may meet several peers, so the nodes of the search hold
-//! sets of events, and a race is *two slots that could have met and did not*: see `races`.
+//! has one next step. Here a pending slot may meet several peers, so nodes hold events, not
+//! processes, and a race is *two slots that could have met and did not*: see `races`. What stays
+//! the same is that an event, once possible, stays so until one of its slots is taken away.
 //!
-//! Always: an event in `sleep` leads to no trace that was not seen; when a node is left, every
-//! trace that goes through its prefix has been seen.
+//! Why nothing is missed. Take a complete trace that no run had, and follow it from the root, each
+//! time to the first branch that it contains, to a node where it contains none. Among all the
+//! events that were tried beside this path, and here, take the one `t` that leaves most of the
+//! trace possible, and of several the first. Whatever slept when `t` was tried leaves less of it,
+//! so some run went from there through all of that part. That run shows a race of `t` with an event
+//! of the trace, and its reversal keeps that part and has the event too. What sleeps beside `t`
+//! cannot have made the reversal superfluous, nor can a way left of the path have taken it in, as
+//! both would leave more of the trace possible than `t` does; so it was put on the path itself,
+//! down to the node where the path ends.
+//!
+//! Always: an event in `sleep` leads to no trace that was not seen; where a way ends nothing
+//! sleeps, so every run comes to its end; when a node is left, every trace that goes through its
+//! prefix has been seen.
 
 use super::Defect;
+use super::board::Desk;
 use super::estimate;
 use super::event::{Event, Names};
 use super::races::Races;
 use super::run::Run;
-use super::system::{Choice, Enabled, System, execute};
+use super::system::{Choice, Enabled, Rules, System, execute_at};
 use super::verdict::{Settings, Verdict};
+use super::wakeup::{Reversal, Way, first_leaf, leaves, take_first};
 
 /// A quiet point on the present path of the search.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// Events that have to be tried here and were not yet.
-    pub(super) todo: Vec<Event>,
+    /// Ways that have to be tried here and were not yet.
+    pub(super) todo: Vec<Way>,
     /// Events that need not be tried, or were.
-    pub(super) sleep: Vec<Event>,
+    sleep: Vec<Event>,
     /// The event that is being tried.
-    pub(super) current: Event,
+    current: Event,
+    /// Ways that have to be tried after it.
+    after: Vec<Way>,
     /// How many events were tried before.
     tried: usize,
 }
 
 impl Node {
-    /// Whether any of `events` is tried here at some time, or need not be.
-    pub(super) fn covers(&self, events: &[Event]) -> bool {
-        events
-            .iter()
-            .any(|it| *it == self.current || self.todo.contains(it) || self.sleep.contains(it))
+    /// Whether all that `reversal` leads to was seen, or is found from the runs that were: it
+    /// leaves an event possible that sleeps here.
+    pub(super) fn makes_superfluous(&self, reversal: &Reversal<'_>) -> bool {
+        self.sleep.iter().any(|it| reversal.allows(it))
     }
 }
 
-/// The present path, and what went wrong on it.
-struct Path {
+/// The search's tree, as far as it is not done with: the present path, and what is known to be
+/// left beside it.
+#[derive(Debug)]
+pub(super) struct Tree {
     stack: Vec<Node>,
-    /// How many events of the present run have happened.
-    depth: usize,
-    diverged: bool,
+    races: Races,
     defect: Option<Defect>,
 }
 
-impl Path {
-    /// Follows the path as far as it goes, then prolongs it.
-    fn choose(&mut self, enabled: &Enabled<'_>) -> Choice {
-        let depth = self.depth;
-        self.depth += 1;
-        if let Some(node) = self.stack.get(depth) {
-            let place = enabled.events.iter().position(|it| *it == node.current);
-            self.diverged |= place.is_none();
-            return place.map_or(Choice::Abandon, Choice::Take);
+impl Tree {
+    /// Nothing was tried.
+    pub(super) fn new(rules: Rules) -> Tree {
+        Tree { stack: Vec::new(), races: Races::new(rules), defect: rules.defect }
+    }
+
+    /// How the next run begins; it goes on with whatever is listed first.
+    pub(super) fn next(&self) -> Vec<Event> {
+        let mut path: Vec<_> = self.stack.iter().map(|it| it.current).collect();
+        if let Some(last) = self.stack.last() {
+            first_leaf(&last.after, &mut path);
         }
-        let sleep = self.stack.last().map(|it| self.asleep(it)).unwrap_or_default();
-        match enabled.events.iter().position(|it| !self.sleeps(it, &sleep)) {
-            Some(place) => {
-                let current = enabled.events[place];
-                self.stack.push(Node { todo: Vec::new(), sleep, current, tried: 0 });
-                Choice::Take(place)
-            }
-            None => Choice::Abandon,
+        path
+    }
+
+    /// Shows how runs begin that are to be made after the next one, as far as is known, until
+    /// `look` says to stop.
+    pub(super) fn left(&self, look: &mut dyn FnMut(&[Event]) -> bool) {
+        let mut path: Vec<_> = self.stack.iter().map(|it| it.current).collect();
+        let mut goes_on = self.stack.last().is_none_or(|it| leaves(&it.after, &mut path, look));
+        for node in self.stack.iter().rev() {
+            path.pop();
+            goes_on = goes_on && leaves(&node.todo, &mut path, look);
         }
     }
 
-    /// Whether `event` need not be tried.
-    fn sleeps(&self, event: &Event, sleep: &[Event]) -> bool {
-        let who =
-            |it: &Event| (it.kind, it.first.slot.tasklet, it.second.map(|it| it.slot.tasklet));
-        match self.defect {
-            Some(Defect::NeverWake) => sleep.iter().any(|it| who(it) == who(event)),
-            _ => sleep.contains(event),
+    /// Takes in the run that began with [`next`](Self::next), and turns to what is left; whether
+    /// there is anything.
+    pub(super) fn grow(&mut self, run: &Run) -> bool {
+        let fresh = self.stack.len().saturating_sub(1);
+        for record in &run.events[self.stack.len()..] {
+            let mut todo = self.stack.last_mut().map(|it| std::mem::take(&mut it.after));
+            let todo_first = todo.as_mut().and_then(take_first);
+            let sleep = self.stack.last().map(|it| self.asleep(it)).unwrap_or_default();
+            let free = todo_first.is_none() && self.defect.is_none();
+            debug_assert!(!free || sleep.is_empty(), "something sleeps where a way has ended");
+            let (current, after) = todo_first.unwrap_or((record.event, Vec::new()));
+            debug_assert_eq!(current, record.event, "the run did not begin as it should");
+            let todo = todo.unwrap_or_default();
+            self.stack.push(Node { todo, sleep, current, after, tried: 0 });
         }
+        self.races.add(run, fresh, &mut self.stack);
+        self.backtrack()
     }
 
     /// What still sleeps after the current event of `node`.
@@ -87,29 +117,46 @@ impl Path {
         node.sleep.iter().filter(stays).copied().collect()
     }
 
+    /// Goes back to the last node where something is left to try.
+    fn backtrack(&mut self) -> bool {
+        while let Some(node) = self.stack.last_mut() {
+            node.sleep.push(node.current);
+            if let Some((event, after)) = take_first(&mut node.todo) {
+                (node.current, node.after) = (event, after);
+                node.tried += 1;
+                return true;
+            }
+            self.stack.pop();
+        }
+        false
+    }
+
     /// About how many traces there are, if so many were seen up to the present path.
-    fn estimate(&self, traces: u64) -> Option<f64> {
+    pub(super) fn estimate(&self, traces: u64) -> Option<f64> {
         let nodes = self.stack.iter().map(|it| (it.tried, it.tried + 1 + it.todo.len()));
         let done = estimate::done(nodes);
         (done > 0.0).then(|| traces as f64 / done)
     }
+}
 
-    /// Goes back to the last node where something is left to try; its place.
-    fn backtrack(&mut self) -> Option<usize> {
-        while let Some(node) = self.stack.last_mut() {
-            node.sleep.push(node.current);
-            let Node { todo, sleep, .. } = node;
-            todo.retain(|it| !sleep.contains(it));
-            if todo.is_empty() {
-                self.stack.pop();
-                continue;
-            }
-            node.current = node.todo.remove(0);
-            node.tried += 1;
-            return Some(self.stack.len() - 1);
-        }
-        None
-    }
+/// Follows `path` as far as it goes, then takes what is listed first; whether all of it was
+/// possible.
+pub(super) fn follow(
+    desk: &mut Desk,
+    system: &dyn System,
+    names: &mut Names,
+    rules: Rules,
+    path: &[Event],
+) -> bool {
+    let (mut depth, mut diverged) = (0, false);
+    execute_at(desk, system, names, rules, &mut |enabled: &Enabled<'_>| {
+        depth += 1;
+        let Some(wanted) = path.get(depth - 1) else { return Choice::Take(0) };
+        let place = enabled.events.iter().position(|it| it == wanted);
+        diverged |= place.is_none();
+        place.map_or(Choice::Abandon, Choice::Take)
+    });
+    !diverged && desk.run.events.len() >= path.len()
 }
 
 /// Searches every trace of `system`.
@@ -117,37 +164,47 @@ pub fn exhaust(system: &dyn System, settings: &Settings) -> Verdict {
     exhaust_with(system, settings, &mut |_, _| ())
 }
 
-/// As [`exhaust`], and shows each run to `look`, also those that are given up.
+/// As [`exhaust`], and shows each run to `look`.
 pub fn exhaust_with(
     system: &dyn System,
     settings: &Settings,
     look: &mut dyn FnMut(&Run, &Names),
 ) -> Verdict {
-    let (mut names, mut verdict) = (Names::new(), Verdict::default());
-    let defect = settings.rules.defect;
-    let mut path = Path { stack: Vec::new(), depth: 0, diverged: false, defect };
-    let mut races = Races::new(settings.rules);
-    let mut fresh = 0;
+    let (mut desk, mut names) = (Desk::default(), Names::new());
+    let mut verdict = Verdict::default();
+    search((system, settings), (&mut desk, &mut names, &mut verdict), &mut |_, _| true, look);
+    verdict
+}
+
+/// Searches every trace as long as the budget lasts and `goes_on` says so, which is told about how
+/// many traces there are.
+pub(super) fn search(
+    (system, settings): (&dyn System, &Settings),
+    (desk, names, verdict): (&mut Desk, &mut Names, &mut Verdict),
+    goes_on: &mut dyn FnMut(&Verdict, Option<f64>) -> bool,
+    look: &mut dyn FnMut(&Run, &Names),
+) {
+    let (mut tree, before) = (Tree::new(settings.rules), verdict.cut);
+    let mut seen = 0;
     loop {
-        path.depth = 0;
-        let run = execute(system, &mut names, settings.rules, &mut |enabled| path.choose(enabled));
-        look(&run, &names);
-        let goes_on = verdict.count(&run, settings);
-        verdict.diverged |= path.diverged;
-        if path.diverged {
-            return verdict;
+        if !follow(desk, system, names, settings.rules, &tree.next()) {
+            verdict.executions += 1;
+            verdict.diverged = true;
+            return;
         }
-        races.add(&run, fresh, &mut path.stack);
-        match path.backtrack() {
-            None => {
-                verdict.exhausted = verdict.cut == 0;
-                return verdict;
-            }
-            Some(_) if !goes_on => {
-                verdict.estimate = path.estimate(verdict.traces);
-                return verdict;
-            }
-            Some(place) => fresh = place,
+        let run = &desk.run;
+        look(run, names);
+        let more = verdict.count(run, names, settings);
+        seen += 1;
+        if !tree.grow(run) {
+            verdict.exhausted = verdict.cut == before && !verdict.refused;
+            verdict.estimate = None;
+            return;
+        }
+        let guess = tree.estimate(seen);
+        if !more || !goes_on(verdict, guess) {
+            verdict.estimate = guess;
+            return;
         }
     }
 }

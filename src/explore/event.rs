@@ -45,6 +45,8 @@ pub struct Names {
     paths: Vec<Vec<u32>>,
     /// A fingerprint of each path, the same in every session.
     prints: Vec<u64>,
+    /// The place of each tasklet in the order of paths.
+    ranks: Vec<u32>,
     /// The tasklet that is the n-th child of another.
     children: BTreeMap<(TaskletName, u32), TaskletName>,
     /// Who made each channel, and how many it had made before.
@@ -65,6 +67,7 @@ impl Names {
         Names {
             paths: vec![Vec::new()],
             prints: vec![mix(0, 1)],
+            ranks: vec![0],
             children: BTreeMap::new(),
             makers: Vec::new(),
             channels: BTreeMap::new(),
@@ -79,6 +82,9 @@ impl Names {
         let name = TaskletName(self.paths.len() as u32);
         let mut path = self.paths[parent.index()].clone();
         path.push(nth);
+        let rank = self.paths.iter().filter(|it| **it < path).count() as u32;
+        self.ranks.iter_mut().filter(|it| **it >= rank).for_each(|it| *it += 1);
+        self.ranks.push(rank);
         self.paths.push(path);
         self.prints.push(mix(self.prints[parent.index()], u64::from(nth) + 2));
         self.children.insert((parent, nth), name);
@@ -129,9 +135,26 @@ impl Names {
         self.prints[name.index()]
     }
 
+    /// A number that only the creator's path and the number decide.
+    pub(super) fn print_of_channel(&self, name: ChannelName) -> u64 {
+        let (maker, nth) = self.makers[name.index()];
+        mix(self.print_of(maker), u64::from(nth) + 1)
+    }
+
     /// Compares two tasklets by their paths; a parent comes before its children.
     pub fn compare(&self, one: TaskletName, other: TaskletName) -> Ordering {
-        self.paths[one.index()].cmp(&self.paths[other.index()])
+        self.rank(one).cmp(&self.rank(other))
+    }
+
+    /// Its place in the order of paths.
+    pub(super) fn rank(&self, name: TaskletName) -> u32 {
+        self.ranks[name.index()]
+    }
+
+    /// How many tasklets and channels the session has seen. Names are only added, so of one session
+    /// the names of one size are the same.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.paths.len(), self.makers.len())
     }
 
     /// How many tasklets the session has seen.

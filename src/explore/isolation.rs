@@ -10,15 +10,14 @@ use super::event::{Event, Names, TaskletName};
 use super::replay::Overrides;
 use super::run::{Outcome, Run};
 use super::system::{Choice, Enabled, System, execute};
-use super::verdict::Settings;
-use super::witness::Found;
+use super::verdict::{Failure, Settings};
 
 /// Runs each sample in two orders; the first difference.
 pub(super) fn check(
     system: &dyn System,
     settings: &Settings,
     samples: &[Overrides],
-) -> Option<Found> {
+) -> Option<Failure> {
     let mut names = Names::new();
     samples.iter().find_map(|sample| {
         let one = sample.replay(system, &mut names, settings);
@@ -26,8 +25,7 @@ pub(super) fn check(
         let other = execute(system, &mut names, settings.rules, &mut choose);
         let (who, what) = difference(&one, &other, &names)?;
         let outcome = Outcome::NotIsolated(who, what);
-        let (who, events) = (names.path(who).to_vec(), one.events.len());
-        Some(Found { outcome, who, overrides: sample.clone(), events })
+        Some(Failure::new(outcome, &one, &names, sample.clone()))
     })
 }
 
@@ -72,12 +70,16 @@ fn difference(one: &Run, other: &Run, names: &Names) -> Option<(TaskletName, Str
 /// Goes on with a run that was cut, fairly, for as many events again; a failure if it does not end.
 ///
 /// The default schedule is tried first: it is the shortest to write down.
-pub(super) fn livelock(system: &dyn System, settings: &Settings, cut: &Overrides) -> Option<Found> {
+pub(super) fn livelock(
+    system: &dyn System,
+    settings: &Settings,
+    cut: &Overrides,
+) -> Option<Failure> {
     let plain = Overrides::default();
     go_on(system, settings, &plain).or_else(|| go_on(system, settings, cut))
 }
 
-fn go_on(system: &dyn System, settings: &Settings, cut: &Overrides) -> Option<Found> {
+fn go_on(system: &dyn System, settings: &Settings, cut: &Overrides) -> Option<Failure> {
     let (mut names, mut rules) = (Names::new(), settings.rules);
     rules.events_max = rules.events_max.saturating_mul(2);
     let mut choose = |enabled: &Enabled<'_>| {
@@ -93,15 +95,9 @@ fn go_on(system: &dyn System, settings: &Settings, cut: &Overrides) -> Option<Fo
     };
     let run = execute(system, &mut names, rules, &mut choose);
     if run.outcome.is_failure() {
-        let who = run.outcome.tasklet().map(|it| names.path(it).to_vec()).unwrap_or_default();
         let overrides = Overrides::of(&run, &names);
-        let events = run.events.len();
-        return Some(Found { outcome: run.outcome, who, overrides, events });
+        return Some(Failure::new(run.outcome.clone(), &run, &names, overrides));
     }
-    (run.outcome == Outcome::StepBound).then(|| Found {
-        outcome: Outcome::Livelock,
-        who: Vec::new(),
-        overrides: cut.clone(),
-        events: run.events.len(),
-    })
+    let lives = run.outcome == Outcome::StepBound;
+    lives.then(|| Failure::new(Outcome::Livelock, &run, &names, cut.clone()))
 }

@@ -14,7 +14,11 @@
 //!
 //! - [`exhaust`]: every trace, each once (partial-order reduction).
 //! - [`every_state`]: every state, each once, for systems with few states and many traces.
-//! - [`portfolio`] and [`sample`]: schedules drawn at random.
+//! - [`sample`]: schedules drawn at random, in one of several ways.
+//! - [`portfolio`]: every trace if there are few, else random schedules in all ways by turns.
+//! - [`within_overrides`]: every schedule that differs little from the default.
+//! - [`exhaust_parallel`] and [`sample_parallel`]: the same verdicts, sooner.
+//! - [`estimate`]: about how many traces there are.
 //! - [`every_choice`]: every order of events, without reduction; it is what the others are
 //!   compared with.
 //!
@@ -36,22 +40,29 @@
 //! that it is done to.
 //!
 //! Files in reading order: `event` (names, slots, events), `clock`, `run` (the record and its
-//! rules), `board` (what may happen next), `system` (the seam), `program` (tasklets as a system),
-//! `verdict`, the searches, `replay`; `session`, with `witness`, `isolation`, `quiet`, `watchdog`;
-//! `report`, with `chart` and `details`.
+//! rules), `listing` and `board` (what may happen next), with `live` and `notes`; `system` (the
+//! seam), `program` (tasklets as a system), `verdict`; the searches: `dpor` with `races` and
+//! `wakeup`, `random` with `draw`, the others; `replay`; `session`, with `witness`, `isolation`,
+//! `quiet`, `watchdog`; `report`, with `chart` and `details`.
 //!
 //! Deliberately absent: any way of its own to run tasklets. `program` sees the news of a controlled
 //! run, and decides what happens.
 
 mod board;
+mod bounded;
 mod brute;
 mod chart;
 mod clock;
 mod details;
 mod dpor;
+mod draw;
 mod estimate;
 mod event;
 mod isolation;
+mod listing;
+mod live;
+mod notes;
+mod parallel;
 mod program;
 mod quiet;
 mod races;
@@ -63,14 +74,18 @@ mod session;
 mod states;
 mod system;
 mod verdict;
+mod wakeup;
 mod watchdog;
 mod witness;
 
 pub use board::Board;
+pub use bounded::within_overrides;
 pub use brute::every_choice;
 pub use clock::Clock;
 pub use dpor::{exhaust, exhaust_with};
+pub use estimate::{Estimate, estimate};
 pub use event::{Branch, ChannelName, Event, Kind, Names, Offer, Side, Slot, TaskletName};
+pub use parallel::{exhaust_parallel, sample_parallel};
 pub use program::{Program, observe};
 pub use random::{Mode, portfolio, sample};
 pub use replay::{Overrides, ReplayError, Shrunk, first_difference, shrink};
@@ -105,4 +120,8 @@ pub enum Defect {
     WrongPlace,
     /// The past of a race is left out when it is reversed.
     ForgetPast,
+    /// Of a run only the past of a race is kept when it is reversed.
+    KeepPastOnly,
+    /// A race is reversed also where what sleeps makes that superfluous.
+    AskSleepers,
 }

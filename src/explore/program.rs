@@ -19,7 +19,7 @@ use crate::kernel::task::{Holder, Task, flag};
 use crate::kernel::trace::{ChannelId, Direction};
 use crate::kernel::wait::{self, Wait};
 use crate::runtime::{Decide, Runtime};
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::Location;
 use std::rc::Rc;
@@ -29,62 +29,90 @@ use std::time::Duration;
 /// Most tasklets that one run may spawn.
 const SPAWNS_MAX: u32 = 4_096;
 
+thread_local! {
+    /// What this OS thread runs programs with.
+    static BENCH: Cell<Option<Bench>> = const { Cell::new(None) };
+}
+
+/// What the executions of a program on one OS thread have in common.
+struct Bench {
+    program: String,
+    limit: Duration,
+    runtime: Runtime,
+    pulse: Arc<Pulse>,
+}
+
+impl Bench {
+    fn new(program: &str, limit: Duration) -> Bench {
+        let runtime = Runtime::builder().controlled().build();
+        Bench { program: program.into(), limit, runtime, pulse: Pulse::new(program, limit) }
+    }
+}
+
 /// A program of tasklets, as something to be explored.
 ///
-/// It is run again and again on this OS thread, on the same stacks.
-pub struct Program<'a> {
+/// It is run again and again, on the same stacks.
+pub struct Program<'a, M: ?Sized = dyn Fn() + 'a> {
     name: String,
-    main: &'a dyn Fn(),
-    runtime: RefCell<Option<Runtime>>,
-    pulse: Arc<Pulse>,
+    main: &'a M,
+    limit: Duration,
     at: &'static Location<'static>,
 }
 
-impl std::fmt::Debug for Program<'_> {
+impl<M: ?Sized> std::fmt::Debug for Program<'_, M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Program").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl<'a> Program<'a> {
+impl<'a, M: Fn() + ?Sized> Program<'a, M> {
     /// The program that `main` is the root tasklet of, called `name` in replay strings.
     #[track_caller]
-    pub fn new(name: impl Into<String>, main: &'a dyn Fn()) -> Program<'a> {
+    pub fn new(name: impl Into<String>, main: &'a M) -> Program<'a, M> {
         Program::at(name, main, Location::caller())
     }
 
     /// How long a local step may take in real time; else 20 s.
     ///
     /// A step that takes longer is named on stderr, and ends the process: nothing can stop it.
-    pub fn step_limit(mut self, limit: Duration) -> Program<'a> {
-        self.pulse = Pulse::new(&self.name, limit);
+    pub fn step_limit(mut self, limit: Duration) -> Program<'a, M> {
+        self.limit = limit;
         self
     }
 
     pub(super) fn at(
         name: impl Into<String>,
-        main: &'a dyn Fn(),
+        main: &'a M,
         at: &'static Location<'static>,
-    ) -> Program<'a> {
-        let name = name.into();
-        let pulse = Pulse::new(&name, watchdog::LIMIT);
-        Program { name, main, runtime: RefCell::default(), pulse, at }
+    ) -> Program<'a, M> {
+        Program { name: name.into(), main, limit: watchdog::LIMIT, at }
     }
 }
 
-impl System for Program<'_> {
+impl<M: ?Sized> Drop for Program<'_, M> {
+    fn drop(&mut self) {
+        drop(BENCH.take());
+    }
+}
+
+impl<M: Fn() + ?Sized> System for Program<'_, M> {
     fn program(&self) -> &str {
         &self.name
     }
 
     fn run(&self, board: &mut Board<'_>) {
+        if Scheduler::active().is_some() {
+            board.refuse(TaskletName::ROOT, "exploring inside of a run", self.at);
+            return;
+        }
         let quiet = Quiet::new();
-        let runtime = self.runtime.take();
-        let runtime = runtime.unwrap_or_else(|| Runtime::builder().controlled().build());
-        let mut bridge = Bridge::new(board, &self.pulse);
-        self.pulse.run(true);
-        let panics = runtime.run_controlled(self.main, SPAWNS_MAX, &mut bridge, self.at);
-        self.pulse.run(false);
+        let bench = BENCH.take().filter(|it| it.program == self.name && it.limit == self.limit);
+        let bench = bench.unwrap_or_else(|| Bench::new(&self.name, self.limit));
+        let mut bridge = Bridge::new(board, &bench.pulse);
+        bench.pulse.run(true);
+        let main = || (self.main)();
+        let panics = bench.runtime.run_controlled(&main, SPAWNS_MAX, &mut bridge, self.at);
+        bench.pulse.run(false);
         let places = quiet::take_places();
         for panicked in panics {
             // A panic that was passed on, as by a scope, is that of who began it.
@@ -99,8 +127,12 @@ impl System for Program<'_> {
             let message = format!("{}{place}", panicked.message);
             bridge.board.panicked(bridge.doer(who), message);
         }
-        self.runtime.replace(Some(runtime));
+        BENCH.set(Some(bench));
         drop(quiet);
+    }
+
+    fn rest(&self) {
+        drop(BENCH.take());
     }
 }
 

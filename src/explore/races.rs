@@ -1,151 +1,249 @@
 //! Races of a run: what could have happened instead, and from which node it has to be tried.
 //!
-//! Always: an alternative is tried from the node of the earlier event that took one of its slots
-//! away, and only by way of its own causal past; so every trace that contains the alternative
-//! begins with one of the events that are asked for.
+//! A race is an event of the run, and another that would have completed one of its slots and was
+//! possible beside all that does not depend on it. To reverse it is to keep everything of the run
+//! that depends on neither of the events which took the slots away, and then to let the other
+//! happen.
 //!
-//! A sleeping event that is independent of the whole way does not make the way superfluous, as it
-//! does where processes have one next step: a later event may still take one of its slots.
+//! Always: a reversal is tried from the node of the earlier event that took one of the slots away;
+//! it is left out only if it leaves an event possible that sleeps there, because then all that it
+//! leads to was seen, or is found from the runs that were.
+//!
+//! The tables keep what they say about the part of a run that the next one has in common with it.
 
 use super::Defect;
-use super::clock::Clock;
 use super::dpor::Node;
 use super::event::{Branch, Event, Kind, Offer};
-use super::run::{Run, SlotRecord};
+use super::run::Run;
 use super::system::Rules;
+use super::wakeup::{Bits, Reversal};
+
+/// A branch of a slot, by the slot's place in the run.
+type Place = (usize, u16);
 
 /// Finds the races of runs; keeps its tables between them.
 #[derive(Debug)]
 pub(super) struct Races {
     rules: Rules,
-    /// The receiving branches on each channel, as places in the run's slots; indexed by channel.
-    receivers: Vec<Vec<(usize, u16)>>,
+    /// The branches that receive on each channel, in the order of slots; indexed by channel.
+    receivers: Vec<Vec<Place>>,
+    /// The branches that send.
+    senders: Vec<Vec<Place>>,
+    /// The branches that cancel each tasklet.
+    cancels: Vec<Vec<Place>>,
+    /// Events of two slots that were possible at the same time, with the places of the slots.
+    pairs: Vec<(usize, usize, Event)>,
+    /// For each event of the run those that have it in their past, and itself.
+    future: Vec<Bits>,
+    /// How many slots of the run are in the tables.
+    slots: usize,
 }
 
 impl Races {
     /// No run was seen.
     pub(super) fn new(rules: Rules) -> Races {
-        Races { rules, receivers: Vec::new() }
+        Races {
+            rules,
+            receivers: Vec::new(),
+            senders: Vec::new(),
+            cancels: Vec::new(),
+            pairs: Vec::new(),
+            future: Vec::new(),
+            slots: 0,
+        }
     }
 
     /// Adds to `stack` what has to be tried because of `run`, whose path differs from that of the
     /// run before from node `fresh` on.
     pub(super) fn add(&mut self, run: &Run, fresh: usize, stack: &mut [Node]) {
-        self.index(run);
-        let mut found = Found { run, fresh, stack, defect: self.rules.defect };
+        self.forget(run, fresh);
+        self.learn(run);
+        let mut found = Found { run, future: &self.future, stack, defect: self.rules.defect };
+        for (one, other, event) in &self.pairs {
+            let (one, other) = (run.slots[*one].consumed, run.slots[*other].consumed);
+            match (one, other) {
+                (Some(one), Some(other)) => found.reverse(one.min(other), one.max(other), *event),
+                (Some(taken), None) | (None, Some(taken)) => found.reverse(taken, taken, *event),
+                // They wait at the end, and the search knows why.
+                (None, None) => {}
+            }
+        }
+        if self.rules.defect == Some(Defect::ForgetAlone) {
+            return;
+        }
         for record in &run.slots {
+            let Some(taken) = record.consumed else { continue };
             for (index, branch) in record.branches.iter().enumerate() {
                 let first = Offer { slot: record.slot, branch: index as u16 };
-                if self.rules.defect != Some(Defect::ForgetAlone)
-                    && let Some((kind, past)) = run.alone(record, *branch, self.rules.lax_timers)
+                if let Some((kind, past)) = run.alone(record, *branch, self.rules.lax_timers)
+                    && !past.has(record.slot)
                 {
-                    found.alone(record, Event { kind, first, second: None }, &past);
-                }
-                match *branch {
-                    Branch::Send(channel) => {
-                        if self.rules.defect == Some(Defect::ForgetMeetings) {
-                            continue;
-                        }
-                        for (place, branch) in &self.receivers[channel.index()] {
-                            let peer = &run.slots[*place];
-                            let second = Some(Offer { slot: peer.slot, branch: *branch });
-                            let event = Event { kind: Kind::Meeting, first, second };
-                            found.pair(record, peer, event);
-                        }
-                    }
-                    Branch::Cancel(target) => {
-                        if self.rules.defect == Some(Defect::ForgetCancels) {
-                            continue;
-                        }
-                        for place in &run.of[target.index()] {
-                            let peer = &run.slots[*place];
-                            let second = Some(Offer { slot: peer.slot, branch: 0 });
-                            let event = Event { kind: Kind::Cancelled, first, second };
-                            found.pair(record, peer, event);
-                        }
-                    }
-                    Branch::Receive(_) | Branch::Default | Branch::Timer(_) | Branch::Join(_) => {}
+                    found.reverse(taken, taken, Event { kind, first, second: None });
                 }
             }
         }
     }
 
-    fn index(&mut self, run: &Run) {
-        self.receivers.iter_mut().for_each(Vec::clear);
-        if self.receivers.len() < run.ends.len() {
-            self.receivers.resize_with(run.ends.len(), Vec::new);
-        }
-        for (place, record) in run.slots.iter().enumerate() {
+    /// All that could have happened in `run` and did not.
+    pub(super) fn alternatives(&mut self, run: &Run) -> Vec<Event> {
+        self.forget(run, 0);
+        self.learn(run);
+        let taken = |it: usize| run.slots[it].consumed;
+        let other = |taken: Option<usize>, event: &Event| {
+            taken.is_some_and(|it| run.events[it].event != *event)
+        };
+        let pairs = self.pairs.iter().filter(|(one, two, event)| {
+            other(taken(*one).into_iter().chain(taken(*two)).min(), event)
+        });
+        let mut all: Vec<_> = pairs.map(|it| it.2).collect();
+        for record in &run.slots {
             for (index, branch) in record.branches.iter().enumerate() {
-                if let Branch::Receive(channel) = branch {
-                    self.receivers[channel.index()].push((place, index as u16));
-                }
+                let first = Offer { slot: record.slot, branch: index as u16 };
+                let way = run.alone(record, *branch, self.rules.lax_timers);
+                let way = way.filter(|it| !it.1.has(record.slot));
+                let event = way.map(|it| Event { kind: it.0, first, second: None });
+                all.extend(event.filter(|it| other(record.consumed, it)));
             }
         }
+        all
+    }
+
+    /// Drops all that the run before had from node `fresh` on.
+    fn forget(&mut self, run: &Run, fresh: usize) {
+        let common = run.slots.partition_point(|it| it.published <= fresh);
+        self.slots = self.slots.min(common);
+        let (slots, old) = (self.slots, |it: &Place, slots: usize| it.0 < slots);
+        for table in [&mut self.receivers, &mut self.senders, &mut self.cancels] {
+            for places in table.iter_mut() {
+                places.truncate(places.partition_point(|it| old(it, slots)));
+            }
+        }
+        let newest = |it: &(usize, usize, Event)| it.0.max(it.1);
+        self.pairs.truncate(self.pairs.partition_point(|it| newest(it) < slots));
+        self.future.truncate(fresh);
+        self.future.iter_mut().for_each(|it| it.truncate(fresh));
+    }
+
+    /// Adds all that the run has more.
+    fn learn(&mut self, run: &Run) {
+        let ends = run.ends.len().max(self.receivers.len());
+        self.receivers.resize_with(ends, Vec::new);
+        self.senders.resize_with(ends, Vec::new);
+        self.cancels.resize_with(run.of.len().max(self.cancels.len()), Vec::new);
+        for place in self.slots..run.slots.len() {
+            self.meet(run, place);
+        }
+        self.slots = run.slots.len();
+        for later in self.future.len()..run.events.len() {
+            let before = &run.events[later].before;
+            for (earlier, future) in self.future.iter_mut().enumerate() {
+                if before.has(run.events[earlier].event.first.slot) {
+                    future.insert(later);
+                }
+            }
+            let mut own = Bits::default();
+            own.insert(later);
+            self.future.push(own);
+        }
+    }
+
+    /// Pairs the slot at `place` with those before it.
+    fn meet(&mut self, run: &Run, place: usize) {
+        let record = &run.slots[place];
+        let meetings = self.rules.defect != Some(Defect::ForgetMeetings);
+        let cancels = self.rules.defect != Some(Defect::ForgetCancels);
+        for (index, branch) in record.branches.iter().enumerate() {
+            let mine = (place, index as u16);
+            match *branch {
+                Branch::Send(channel) if meetings => {
+                    let peers = &self.receivers[channel.index()];
+                    pair(run, &mut self.pairs, Kind::Meeting, peers.iter().map(|it| (mine, *it)));
+                    self.senders[channel.index()].push(mine);
+                }
+                Branch::Receive(channel) if meetings => {
+                    let peers = &self.senders[channel.index()];
+                    pair(run, &mut self.pairs, Kind::Meeting, peers.iter().map(|it| (*it, mine)));
+                    self.receivers[channel.index()].push(mine);
+                }
+                Branch::Cancel(target) if cancels => {
+                    let peers = run.of[target.index()].iter().filter(|it| **it < place);
+                    let all = peers.map(|it| (mine, (*it, 0)));
+                    pair(run, &mut self.pairs, Kind::Cancelled, all);
+                    self.cancels[target.index()].push(mine);
+                }
+                Branch::Send(_)
+                | Branch::Receive(_)
+                | Branch::Cancel(_)
+                | Branch::Default
+                | Branch::Timer(_)
+                | Branch::Join(_) => {}
+            }
+        }
+        let peers = &self.cancels[record.slot.tasklet.index()];
+        let all = peers.iter().map(|it| (*it, (place, 0)));
+        pair(run, &mut self.pairs, Kind::Cancelled, all);
+    }
+}
+
+/// Adds those of `all` that were possible at the same time.
+fn pair(
+    run: &Run,
+    pairs: &mut Vec<(usize, usize, Event)>,
+    kind: Kind,
+    all: impl Iterator<Item = (Place, Place)>,
+) {
+    for ((one, mine), (other, theirs)) in all {
+        let (first, second) = (&run.slots[one], &run.slots[other]);
+        let apart = second.clock.has(first.slot) || first.clock.has(second.slot);
+        if apart || first.slot.tasklet == second.slot.tasklet {
+            continue;
+        }
+        if kind == Kind::Meeting && run.never_meet(first, second) {
+            continue;
+        }
+        let (first, second) = (first.slot, second.slot);
+        let first = Offer { slot: first, branch: mine };
+        let second = Some(Offer { slot: second, branch: theirs });
+        pairs.push((one, other, Event { kind, first, second }));
     }
 }
 
 /// Where the races of one run go.
 struct Found<'a> {
     run: &'a Run,
-    fresh: usize,
+    future: &'a [Bits],
     stack: &'a mut [Node],
     defect: Option<Defect>,
 }
 
 impl Found<'_> {
-    /// Two slots that `event` would complete.
-    fn pair(&mut self, one: &SlotRecord, other: &SlotRecord, event: Event) {
-        if one.slot.tasklet == other.slot.tasklet {
+    /// Sees to it that `event` is tried instead of the events at `taken` and at `also`.
+    fn reverse(&mut self, taken: usize, also: usize, event: Event) {
+        if self.run.events[taken].event == event {
             return;
         }
-        let taken = [one.consumed, other.consumed].into_iter().flatten().min();
-        // If neither is taken, they wait at the end and the search knows why.
-        let Some(taken) = taken else { return };
-        let known = one.published.max(other.published) <= self.fresh && taken < self.fresh;
-        let apart = other.clock.has(one.slot) || one.clock.has(other.slot);
-        if known || apart || self.run.events[taken].event == event {
-            return;
+        let mut keeps = Bits::range(taken + 1, self.run.events.len());
+        keeps.subtract(&self.future[taken]);
+        keeps.subtract(&self.future[also]);
+        if self.defect == Some(Defect::ForgetPast) {
+            keeps = Bits::default();
         }
-        if event.kind == Kind::Meeting && self.run.never_meet(one, other) {
-            return;
+        if self.defect == Some(Defect::KeepPastOnly) {
+            let clocks = event.offers().filter_map(|it| self.run.slot(it.slot));
+            let clocks: Vec<_> = clocks.map(|it| &it.clock).collect();
+            let first = |it: usize| self.run.events[it].event.first.slot;
+            let past = |it: &usize| clocks.iter().any(|clock| clock.has(first(*it)));
+            let others: Vec<_> = keeps.iter().filter(|it| !past(it)).collect();
+            others.into_iter().for_each(|it| keeps.remove(it));
         }
-        self.demand(taken, &one.clock.joined(&other.clock), event);
-    }
-
-    /// A slot that `event` would complete alone, once `past` has happened.
-    fn alone(&mut self, record: &SlotRecord, event: Event, past: &Clock) {
-        let Some(taken) = record.consumed else { return };
-        if past.has(record.slot) || self.run.events[taken].event == event {
-            return;
-        }
-        self.demand(taken, &record.clock.joined(past), event);
-    }
-
-    /// Sees to it that `event`, with its `past`, is tried instead of the event at `taken`.
-    fn demand(&mut self, taken: usize, past: &Clock, event: Event) {
-        let taken = match self.defect {
+        let node = match self.defect {
             Some(Defect::WrongPlace) => taken.saturating_sub(1),
             _ => taken,
         };
-        let events = &self.run.events;
-        let way: Vec<usize> = (taken + 1..events.len())
-            .filter(|it| past.has(events[*it].event.first.slot))
-            .filter(|_| self.defect != Some(Defect::ForgetPast))
-            .collect();
-        let begins = |index: &&usize| {
-            let before = &events[**index].before;
-            !way.iter()
-                .take_while(|it| it < index)
-                .any(|it| before.has(events[*it].event.first.slot))
-        };
-        let mut first: Vec<Event> = way.iter().filter(begins).map(|it| events[*it].event).collect();
-        if way.is_empty() {
-            first.push(event);
-        }
-        let node = &mut self.stack[taken];
-        if !node.covers(&first) {
-            node.todo.push(first[0]);
+        let node = &mut self.stack[node];
+        let reversal = Reversal { run: self.run, keeps, event };
+        if !node.makes_superfluous(&reversal) || self.defect == Some(Defect::AskSleepers) {
+            reversal.insert(&mut node.todo);
         }
     }
 }

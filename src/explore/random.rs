@@ -1,16 +1,18 @@
 //! Schedules drawn at random, in several ways that find different faults.
 //!
-//! Always: the seed and the number of the execution decide a schedule; no way is better than all
-//! others, so [`portfolio`] takes turns.
+//! Always: the seed and the number of the execution decide a schedule. What is learnt from the
+//! first executions is used from the next power of two on, so it does not matter in which order
+//! those in between are run. No way is better than all others, so [`portfolio`] takes turns.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::ops::Range;
 
-use crate::kernel::choice::Choices;
-
-use super::event::{Event, Kind, Names, Slot, TaskletName};
+use super::board::Desk;
+use super::dpor;
+use super::draw::{Draw, Known};
+use super::estimate::Descent;
+use super::event::{Names, mix};
 use super::run::Run;
-use super::system::{Choice, Enabled, System, execute};
+use super::system::{Choice, System, execute_at};
 use super::verdict::{Settings, Verdict};
 
 /// How a schedule is drawn.
@@ -22,8 +24,11 @@ pub enum Mode {
     Pairs,
     /// Any tasklet that has not come to its operation yet comes next, all alike.
     Walk,
-    /// As `Walk`, but each weighs as much as it had operations left in the run before.
+    /// As `Walk`, but each weighs as much as it has operations left, as far as is known.
     Weighted,
+    /// As `Weighted`, but only the operations on one channel weigh, another one in each run; what
+    /// else happens is drawn as in `Walk`.
+    Selective,
     /// Tasklets have priorities; so many times less one the first of them becomes the last.
     Pct(u32),
     /// Events have priorities, drawn when they are first seen.
@@ -31,170 +36,73 @@ pub enum Mode {
 }
 
 /// The ways that [`portfolio`] takes turns with, after the default schedule.
-const TURNS: [Mode; 5] = [Mode::Pct(2), Mode::Walk, Mode::Weighted, Mode::Pct(3), Mode::Pos];
+const TURNS: [Mode; 6] =
+    [Mode::Pct(2), Mode::Walk, Mode::Weighted, Mode::Pct(3), Mode::Pos, Mode::Selective];
 
-/// What is learnt from earlier runs of the same search.
-#[derive(Clone, Debug, Default)]
-struct Known {
-    /// How many slots each tasklet had; indexed by tasklet.
-    slots: Vec<usize>,
-    /// How many slots the longest run had.
-    longest: usize,
+/// From how many executions the random ways learn.
+const LEARNT: u64 = 64;
+
+/// How many executions are at most made with the same knowledge, one beside the other.
+const BLOCK: u64 = 1_024;
+
+/// Part of the budget that is spent on an estimate: one out of so many.
+const ESTIMATE_SHARE: u64 = 16;
+
+/// Which schedules are drawn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// The one way, or all by turns.
+    pub(super) mode: Option<Mode>,
+    pub(super) seed: u64,
 }
 
-impl Known {
-    fn learn(&mut self, run: &Run) {
-        self.longest = self.longest.max(run.slots.len());
-        self.slots = run.of.iter().map(Vec::len).collect();
+impl Plan {
+    /// The way and the seed of an execution, counted from 0.
+    fn of(self, execution: u64) -> (Mode, u64) {
+        let turn = |nth: u64| TURNS[(nth % TURNS.len() as u64) as usize];
+        let by_turns = || execution.checked_sub(1).map_or(Mode::Default, turn);
+        (self.mode.unwrap_or_else(by_turns), mix(self.seed, execution))
     }
 
-    /// How many operations are left to `slot`'s tasklet, with this one, as far as is known.
-    fn left(&self, slot: Slot) -> usize {
-        let all = self.slots.get(slot.tasklet.index()).copied().unwrap_or(0);
-        all.saturating_sub(slot.nth as usize).max(1)
+    /// The executions that know the same, from `start` on.
+    pub(super) fn block(start: u64, end: u64) -> Range<u64> {
+        let length = if start < LEARNT { start.max(1) } else { BLOCK };
+        start..end.min(start + length)
     }
-}
 
-/// Draws one schedule.
-struct Draw<'a> {
-    mode: Mode,
-    random: Choices,
-    known: &'a Known,
-    /// Slots that came to their operation and wait there, in order of coming.
-    arrived: Vec<Slot>,
-    /// Priorities of tasklets; more goes first.
-    priorities: BTreeMap<TaskletName, usize>,
-    /// Priorities of events.
-    ranks: BTreeMap<Event, usize>,
-    /// At which arrivals the first becomes the last.
-    changes: Vec<usize>,
-    /// How many arrivals there were.
-    arrivals: usize,
-}
-
-/// More than any number of tasklets or events.
-const MANY: usize = 1 << 40;
-
-impl<'a> Draw<'a> {
-    fn new(mode: Mode, seed: u64, known: &'a Known) -> Draw<'a> {
-        let random = Choices::Seeded(Cell::new(seed));
-        let steps = known.longest.max(2);
-        let count = if let Mode::Pct(depth) = mode { depth.saturating_sub(1) } else { 0 };
-        let changes = (0..count).map(|_| random.choose(steps)).collect();
-        Draw {
-            mode,
-            random,
-            known,
-            arrived: Vec::new(),
-            priorities: BTreeMap::new(),
-            ranks: BTreeMap::new(),
-            changes,
-            arrivals: 0,
+    /// Runs an execution; the record is at the desk.
+    pub(super) fn run(
+        self,
+        execution: u64,
+        draw: &mut Draw<'_>,
+        (desk, names): (&mut Desk, &mut Names),
+        (system, settings): (&dyn System, &Settings),
+    ) {
+        let (mode, seed) = self.of(execution);
+        loop {
+            draw.start(mode, seed);
+            execute_at(desk, system, names, settings.rules, &mut |enabled| {
+                Choice::Take(draw.choose(enabled))
+            });
+            if !desk.missing {
+                return;
+            }
+            // Once is enough to know that the program needs clocks.
+            desk.light = false;
         }
     }
 
-    fn choose(&mut self, enabled: &Enabled<'_>) -> usize {
-        match self.mode {
-            Mode::Default => 0,
-            Mode::Pairs => self.random.choose(enabled.events.len()),
-            Mode::Pos => self.highest(enabled.events),
-            Mode::Walk | Mode::Weighted | Mode::Pct(_) => self.next_arrival(enabled),
+    /// Adds to `known` what the execution at the desk shows.
+    pub(super) fn learn(execution: u64, known: &mut Known, run: &Run, names: &Names) {
+        if execution < LEARNT {
+            known.learn(run, names);
         }
-    }
-
-    fn highest(&mut self, events: &[Event]) -> usize {
-        let ranks: Vec<usize> = events
-            .iter()
-            .map(|it| *self.ranks.entry(*it).or_insert_with(|| self.random.choose(MANY)))
-            .collect();
-        (0..events.len()).max_by_key(|it| ranks[*it]).unwrap_or(0)
-    }
-
-    /// Lets one tasklet after the other come to its operation, until one can go on there.
-    ///
-    /// So the order is that of a scheduler that runs one ready tasklet after the other, where
-    /// those who wait are served first come first served.
-    fn next_arrival(&mut self, enabled: &Enabled<'_>) -> usize {
-        let pending = |slot: &Slot| enabled.run.slot(*slot).is_some_and(|it| it.consumed.is_none());
-        self.arrived.retain(pending);
-        let waiting = enabled.run.slots.iter().filter(|it| it.consumed.is_none());
-        let mut held: Vec<Slot> = waiting.map(|it| it.slot).collect();
-        held.retain(|it| !self.arrived.contains(it));
-        held.sort_by(|one, other| enabled.names.compare(one.tasklet, other.tasklet));
-        while !held.is_empty() {
-            let slot = held.swap_remove(self.pick(&held));
-            self.arrivals += 1;
-            if let Some(place) = self.tries(slot, enabled.events) {
-                return place;
-            }
-            self.arrived.push(slot);
-        }
-        // Only timers are left, or meetings of slots that wait since an earlier time.
-        self.random.choose(enabled.events.len())
-    }
-
-    /// Which of `held` comes next.
-    fn pick(&mut self, held: &[Slot]) -> usize {
-        match self.mode {
-            Mode::Weighted => {
-                let all: usize = held.iter().map(|it| self.known.left(*it)).sum();
-                let mut rest = self.random.choose(all);
-                held.iter().position(|it| {
-                    let mine = self.known.left(*it);
-                    let found = rest < mine;
-                    rest = rest.saturating_sub(mine);
-                    found
-                })
-            }
-            Mode::Pct(_) => {
-                for slot in held {
-                    let random = &self.random;
-                    let drawn = || MANY + random.choose(MANY);
-                    self.priorities.entry(slot.tasklet).or_insert_with(drawn);
-                }
-                let first = |own: &Self| {
-                    (0..held.len()).max_by_key(|it| own.priorities[&held[*it].tasklet])
-                };
-                if self.changes.contains(&self.arrivals)
-                    && let Some(place) = first(self)
-                {
-                    let last = MANY - self.arrivals;
-                    self.priorities.insert(held[place].tasklet, last);
-                }
-                first(self)
-            }
-            Mode::Default | Mode::Pairs | Mode::Walk | Mode::Pos => {
-                Some(self.random.choose(held.len()))
-            }
-        }
-        .unwrap_or(0)
-    }
-
-    /// What `slot` does when its tasklet comes to it: meets one who waits, or goes on alone; a
-    /// default only if there is nothing else.
-    fn tries(&self, slot: Slot, events: &[Event]) -> Option<usize> {
-        let mine = |event: &Event| event.offers().any(|it| it.slot == slot);
-        let waits = |other: Slot| self.arrived.iter().position(|it| *it == other);
-        let rank = |event: &Event| {
-            let peer = event.offers().map(|it| it.slot).find(|it| *it != slot);
-            match (event.kind, peer) {
-                (Kind::Default, _) => Some(usize::MAX),
-                (Kind::Cancelled, _) => (event.first.slot == slot).then_some(0),
-                (_, Some(peer)) => waits(peer),
-                (_, None) => Some(0),
-            }
-        };
-        let all = events.iter().enumerate().filter(|it| mine(it.1));
-        let ways: Vec<(usize, usize)> = all.filter_map(|it| Some((it.0, rank(it.1)?))).collect();
-        let useful: Vec<_> = ways.iter().filter(|it| it.1 != usize::MAX).collect();
-        if useful.is_empty() {
-            return ways.first().map(|it| it.0);
-        }
-        Some(useful[self.random.choose(useful.len())].0)
     }
 }
 
-/// Runs `system` with schedules drawn in one way.
+/// Runs `system` with schedules drawn in one way, and shows each run to `look`.
+///
+/// Where they can be left out, the records have no clocks and no state; a replay has them.
 pub fn sample(
     system: &dyn System,
     mode: Mode,
@@ -202,42 +110,102 @@ pub fn sample(
     settings: &Settings,
     look: &mut dyn FnMut(&Run, &Names),
 ) -> Verdict {
-    draw_all(system, &|_| mode, seed, settings, look)
+    let (mut names, mut verdict) = (Names::new(), Verdict::default());
+    let plan = Plan { mode: Some(mode), seed };
+    draw_all(system, plan, settings, &mut names, &mut verdict, look);
+    verdict
 }
 
-/// Runs `system` with the default schedule, then with schedules drawn in all ways by turns.
+/// Runs `system` with the default schedule; then, if there seem to be no more traces than
+/// executions are left, searches them all, else draws schedules in all ways by turns.
+///
+/// ```
+/// use tasklets::explore::{Board, Branch, Settings, System, TaskletName, portfolio};
+///
+/// /// The root waits for a value that nobody sends.
+/// struct Waits;
+///
+/// impl System for Waits {
+///     fn run(&self, board: &mut Board<'_>) {
+///         let root = TaskletName::ROOT;
+///         let channel = board.channel(root);
+///         board.offer(root, &[Branch::Receive(channel)]);
+///         assert!(board.choose().is_none());
+///     }
+/// }
+///
+/// let verdict = portfolio(&Waits, 7, &Settings::default(), &mut |_, _| ());
+/// assert!(verdict.exhausted);
+/// assert_eq!(verdict.failures.len(), 1);
+/// ```
 pub fn portfolio(
     system: &dyn System,
     seed: u64,
     settings: &Settings,
     look: &mut dyn FnMut(&Run, &Names),
 ) -> Verdict {
-    let mode = |execution: u64| match execution.checked_sub(1) {
-        None => Mode::Default,
-        Some(turn) => TURNS[(turn % TURNS.len() as u64) as usize],
-    };
-    draw_all(system, &mode, seed, settings, look)
+    let (mut names, mut verdict) = (Names::new(), Verdict::default());
+    if few_traces(system, seed, settings, &mut names, &mut verdict, look) {
+        let (mut desk, half) = (Desk::default(), settings.executions_max / 2);
+        let mut goes_on = |verdict: &Verdict, guess: Option<f64>| {
+            verdict.executions < half || guess.is_none_or(|it| it <= settings.executions_max as f64)
+        };
+        dpor::search((system, settings), (&mut desk, &mut names, &mut verdict), &mut goes_on, look);
+    }
+    if !verdict.exhausted && !verdict.diverged && verdict.wants_more(settings) {
+        draw_all(system, Plan { mode: None, seed }, settings, &mut names, &mut verdict, look);
+    }
+    verdict
 }
 
-fn draw_all(
+/// Runs the default schedule and some more; whether all traces can be searched with what is left.
+fn few_traces(
     system: &dyn System,
-    mode: &dyn Fn(u64) -> Mode,
     seed: u64,
     settings: &Settings,
+    names: &mut Names,
+    verdict: &mut Verdict,
     look: &mut dyn FnMut(&Run, &Names),
-) -> Verdict {
-    let (mut names, mut verdict) = (Names::new(), Verdict::default());
-    let (mut known, mut execution) = (Known::default(), 0);
+) -> bool {
+    let (mut desk, mut descent) = (Desk::default(), Descent::new(seed));
+    execute_at(&mut desk, system, names, settings.rules, &mut |_| Choice::Take(0));
+    look(&desk.run, names);
+    descent.learn(&desk.run);
+    let mut goes_on = verdict.count(&desk.run, names, settings);
+    let most = (settings.executions_max / ESTIMATE_SHARE).clamp(1, 32);
+    while goes_on && descent.count() < most {
+        descent.run(&mut desk, system, names, settings.rules);
+        look(&desk.run, names);
+        goes_on = verdict.count(&desk.run, names, settings);
+    }
+    let guess = descent.mean();
+    verdict.estimate = Some(guess);
+    goes_on && verdict.executions as f64 + guess <= settings.executions_max as f64
+}
+
+/// Draws schedules up to the end of the budget.
+fn draw_all(
+    system: &dyn System,
+    plan: Plan,
+    settings: &Settings,
+    names: &mut Names,
+    verdict: &mut Verdict,
+    look: &mut dyn FnMut(&Run, &Names),
+) {
+    let (mut known, mut start) = (Known::default(), 0);
+    let mut desk = Desk::light();
     loop {
-        let mut draw = Draw::new(mode(execution), super::event::mix(seed, execution), &known);
-        let run = execute(system, &mut names, settings.rules, &mut |enabled| {
-            Choice::Take(draw.choose(enabled))
-        });
-        known.learn(&run);
-        look(&run, &names);
-        if !verdict.count(&run, settings) {
-            return verdict;
+        let mut learnt = known.clone();
+        let block = Plan::block(start, u64::MAX);
+        let mut draw = Draw::new(&known);
+        for execution in block.clone() {
+            plan.run(execution, &mut draw, (&mut desk, names), (system, settings));
+            Plan::learn(execution, &mut learnt, &desk.run, names);
+            look(&desk.run, names);
+            if !verdict.count(&desk.run, names, settings) {
+                return;
+            }
         }
-        execution += 1;
+        (known, start) = (learnt, block.end);
     }
 }

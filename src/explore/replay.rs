@@ -34,7 +34,7 @@ struct Want {
 }
 
 /// A schedule, as its differences from the default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Overrides {
     wants: BTreeMap<Key, Want>,
     /// What tells the trace that they lead to apart from others, if that is known.
@@ -105,6 +105,16 @@ impl Overrides {
     /// Whether `run` is what they were noted to lead to.
     pub(super) fn leads_to(&self, run: &Run) -> bool {
         self.trace.is_none_or(|it| it == run.trace as u32)
+    }
+
+    /// With one more that asks for `event`: one for each slot of it, as either slot may be the one
+    /// that has to wait for the other. None where that one is asked for otherwise.
+    pub(super) fn with(&self, event: &Event, names: &Names) -> impl Iterator<Item = Overrides> {
+        entries(event, names).filter(|it| !self.wants.contains_key(&it.0)).map(|(key, want)| {
+            let mut wants = self.wants.clone();
+            wants.insert(key, want);
+            Overrides { wants, trace: None }
+        })
     }
 
     /// How many there are.

@@ -175,6 +175,21 @@ pub struct Run {
 }
 
 impl Run {
+    /// Forgets what happened; the memory stays.
+    pub(super) fn clear(&mut self) {
+        self.slots.clear();
+        self.places.clear();
+        self.panics.clear();
+        self.details = None;
+        self.of.iter_mut().for_each(Vec::clear);
+        self.events.clear();
+        self.ends.clear();
+        self.ended.fill(None);
+        self.ticks.clear();
+        self.spawned.clear();
+        (self.outcome, self.trace, self.state) = (Outcome::Abandoned, 0, 0);
+    }
+
     /// Nothing has happened.
     pub(super) fn new() -> Run {
         Run {
@@ -219,6 +234,20 @@ impl Run {
     /// Whether the run came to its own end, so that its trace is a whole one.
     pub fn is_complete(&self) -> bool {
         self.outcome != Outcome::Abandoned && self.outcome != Outcome::StepBound
+    }
+
+    /// How `branch` of `slot` can complete alone, as far as has happened.
+    pub(super) fn kind_alone(&self, slot: &SlotRecord, branch: Branch, lax: bool) -> Option<Kind> {
+        let gone = |channel: ChannelName, side| {
+            self.ends[channel.index()][side as usize].closed.then_some(Kind::Closed)
+        };
+        match branch {
+            Branch::Send(channel) => gone(channel, Side::Receiver),
+            Branch::Receive(channel) => gone(channel, Side::Sender),
+            Branch::Default | Branch::Timer(_) | Branch::Join(_) | Branch::Cancel(_) => {
+                self.alone(slot, branch, lax).map(|it| it.0)
+            }
+        }
     }
 
     /// What must have happened before `branch` of `slot` can complete alone, and how it then does;
@@ -282,9 +311,22 @@ impl Run {
     /// It is a function of the two slots and their pasts only, so whether two events are
     /// independent does not depend on it.
     pub(super) fn never_meet(&self, one: &SlotRecord, other: &SlotRecord) -> bool {
+        if !self.may_be_ready(one) || !self.may_be_ready(other) {
+            return false;
+        }
         let past = one.clock.joined(&other.clock);
         let never_waits =
             |slot: &SlotRecord| slot.branches.iter().any(|it| self.ready_within(slot, *it, &past));
         never_waits(one) && never_waits(other)
+    }
+
+    /// Whether some branch of `slot` could be ready before any peer comes, in some past.
+    pub(super) fn may_be_ready(&self, slot: &SlotRecord) -> bool {
+        slot.branches.iter().any(|branch| match *branch {
+            Branch::Send(channel) => self.ends[channel.index()][Side::Receiver as usize].closed,
+            Branch::Receive(channel) => self.ends[channel.index()][Side::Sender as usize].closed,
+            Branch::Default | Branch::Timer(_) | Branch::Join(_) => true,
+            Branch::Cancel(_) => false,
+        })
     }
 }

@@ -5,16 +5,18 @@
 
 use super::event::Names;
 use super::isolation;
+use super::parallel::{exhaust_parallel, sample_parallel};
 use super::program::Program;
 use super::random::{Mode, portfolio, sample};
 use super::replay::{Overrides, ReplayError, shrink};
 use super::report::{Evidence, Report};
 use super::run::{Outcome, Run};
 use super::system::System;
-use super::verdict::{Settings, Verdict};
+use super::verdict::{Failure, Settings, Verdict};
 use super::watchdog;
-use super::witness::{Found, Witness};
-use super::{every_state, exhaust};
+use super::witness::{Seen, Witness};
+use super::{every_state, exhaust, within_overrides};
+use std::num::NonZero;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -33,6 +35,9 @@ pub enum Search {
     Exhaustive,
     /// Every state once: see [`every_state`].
     States,
+    /// Everything that differs from the default schedule in so many places: see
+    /// [`within_overrides`].
+    Within(usize),
     /// Schedules drawn in one way: see [`sample`].
     Random(Mode),
 }
@@ -157,16 +162,65 @@ impl Explore {
     /// If the environment variable `TASKLETS_REPLAY` holds a text that is no replay string.
     #[track_caller]
     pub fn run(&self, main: impl Fn()) -> Explored {
-        let main: &dyn Fn() = &main;
-        let program = self.program(main);
-        match asked_for(program.program()) {
-            Ok(None) => self.search_program(&program),
-            Ok(Some(overrides)) => match self.replay_program(&program, overrides) {
-                Ok(explored) => explored,
-                Err(error) => panic!("{REPLAY}: {error}"),
-            },
-            Err(error) => panic!("{REPLAY}: {error}"),
+        let program = self.program(&main);
+        self.replay_asked_for(&program).unwrap_or_else(|| self.search_program(&program))
+    }
+
+    /// As [`run`](Self::run), with the executions made on so many OS threads; the verdict is the
+    /// same as on one.
+    ///
+    /// That is so for [`Search::Exhaustive`] and [`Search::Random`]; other searches use one thread.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    ///
+    /// ```
+    /// use std::num::NonZero;
+    /// use tasklets::explore::{Explore, Search};
+    /// use tasklets::{channel, spawn};
+    /// fn race() {
+    ///     let (tx, rx) = channel();
+    ///     for number in 1..=4 {
+    ///         let tx = tx.clone();
+    ///         spawn(move || tx.send(number));
+    ///     }
+    ///     rx.iter().take(4).for_each(drop);
+    /// }
+    /// let explorer = Explore::new().search(Search::Exhaustive);
+    /// let explored = explorer.run_parallel(NonZero::new(2).unwrap(), race);
+    /// assert_eq!(explored.verdict.traces, 24);
+    /// ```
+    #[track_caller]
+    pub fn run_parallel(&self, threads: NonZero<usize>, main: impl Fn() + Sync) -> Explored {
+        let program = self.program(&main);
+        if let Some(explored) = self.replay_asked_for(&program) {
+            return explored;
         }
+        let witness = Witness::new(&program);
+        let verdict = match self.search {
+            Search::Exhaustive => exhaust_parallel(&witness, &self.settings, threads),
+            Search::Random(mode) => {
+                sample_parallel(&witness, mode, self.seed, &self.settings, threads)
+            }
+            Search::Portfolio | Search::States | Search::Within(_) => {
+                return self.search_program(&program);
+            }
+        };
+        // Which runs were seen first depends on the threads: only the default schedule is sure.
+        let sample = Overrides::default().replay(&program, &mut Names::new(), &self.settings);
+        let mut seen = witness.seen();
+        seen.samples.clear();
+        if sample.outcome == Outcome::Finished {
+            seen.samples.push(Overrides::default());
+        }
+        self.conclude(&program, verdict, seen)
+    }
+
+    /// The replay that the environment asks for, if it is of this program.
+    fn replay_asked_for<M: Fn() + ?Sized>(&self, program: &Program<'_, M>) -> Option<Explored> {
+        let replayed = asked_for(program.program())
+            .and_then(|it| it.map(|it| self.replay_program(program, it)).transpose());
+        replayed.unwrap_or_else(|error| panic!("{REPLAY}: {error}"))
     }
 
     /// Explores `main`; a failure is a panic with the report.
@@ -188,43 +242,60 @@ impl Explore {
     /// The text is no replay string of this program.
     #[track_caller]
     pub fn replay(&self, text: &str, main: impl Fn()) -> Result<Explored, ReplayError> {
-        let main: &dyn Fn() = &main;
-        let program = self.program(main);
+        let program = self.program(&main);
         let overrides = Overrides::parse(text, program.program())?;
         self.replay_program(&program, overrides)
     }
 
     #[track_caller]
-    fn program<'a>(&self, main: &'a dyn Fn()) -> Program<'a> {
+    fn program<'a, M: Fn()>(&self, main: &'a M) -> Program<'a, M> {
         let thread = std::thread::current();
         let name = self.name.as_deref().or(thread.name()).unwrap_or("program");
         Program::at(name, main, Location::caller()).step_limit(self.step_limit)
     }
 
-    fn search_program(&self, program: &Program<'_>) -> Explored {
+    fn search_program<M: Fn() + ?Sized>(&self, program: &Program<'_, M>) -> Explored {
         let witness = Witness::new(program);
         let (system, settings) = (&witness as &dyn System, &self.settings);
-        let mut verdict = match self.search {
-            Search::Portfolio => portfolio(system, self.seed, settings, &mut |_, _| ()),
+        let ignore = &mut |_: &Run, _: &Names| ();
+        let verdict = match self.search {
+            Search::Portfolio => portfolio(system, self.seed, settings, ignore),
             Search::Exhaustive => exhaust(system, settings),
-            Search::States => every_state(system, settings, &mut |_, _| ()),
-            Search::Random(mode) => sample(system, mode, self.seed, settings, &mut |_, _| ()),
+            Search::States => every_state(system, settings, ignore),
+            Search::Within(overrides) => within_overrides(system, overrides, settings, ignore),
+            Search::Random(mode) => sample(system, mode, self.seed, settings, ignore),
         };
-        let mut found = witness.found();
-        if found.failing.is_none() {
-            found.failing = isolation::check(program, settings, &found.samples);
-            verdict.isolated = found.failing.is_none();
+        self.conclude(program, verdict, witness.seen())
+    }
+
+    /// What the search did not look for is looked for now; then what was found is reported.
+    fn conclude<M: Fn() + ?Sized>(
+        &self,
+        program: &Program<'_, M>,
+        mut verdict: Verdict,
+        seen: Seen,
+    ) -> Explored {
+        let settings = &self.settings;
+        if verdict.failures.is_empty() {
+            verdict.failures.extend(isolation::check(program, settings, &seen.samples));
+            verdict.isolated = verdict.failures.is_empty();
         }
-        if found.failing.is_none() && !self.endless {
-            found.failing =
-                found.cut.as_ref().and_then(|it| isolation::livelock(program, settings, it));
+        if verdict.failures.is_empty()
+            && !self.endless
+            && let Some(cut) = &seen.cut
+        {
+            verdict.failures.extend(isolation::livelock(program, settings, cut));
         }
-        let report = found.failing.map(|it| self.report(program, it, verdict.to_string()));
+        // The shortest of those that fail like the first one.
+        let class = |it: &Failure| std::mem::discriminant(&it.outcome);
+        let alike = verdict.failures.iter().filter(|it| class(it) == class(&verdict.failures[0]));
+        let shortest = alike.min_by_key(|it| it.events.len()).cloned();
+        let report = shortest.map(|it| self.report(program, it, verdict.to_string()));
         Explored { verdict, report }
     }
 
     /// Shrinks a failure and writes it down.
-    fn report(&self, program: &Program<'_>, found: Found, search: String) -> Report {
+    fn report(&self, program: &dyn System, found: Failure, search: String) -> Report {
         let mut names = Names::new();
         let outcome = found.outcome_in(&mut names);
         let mut detailed = self.settings;
@@ -254,7 +325,7 @@ impl Explore {
 
     fn replay_program(
         &self,
-        program: &Program<'_>,
+        program: &dyn System,
         overrides: Overrides,
     ) -> Result<Explored, ReplayError> {
         let (mut names, mut settings) = (Names::new(), self.settings);
@@ -267,7 +338,7 @@ impl Explore {
         {
             run.outcome = Outcome::Livelock;
         }
-        verdict.count(&run, &settings);
+        verdict.count(&run, &names, &settings);
         if !overrides.leads_to(&run) {
             return Err(ReplayError::Changed);
         }

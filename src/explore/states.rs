@@ -8,10 +8,11 @@
 
 use std::collections::BTreeSet;
 
+use super::board::Desk;
 use super::brute::Ways;
 use super::event::Names;
 use super::run::Run;
-use super::system::{Choice, System, execute};
+use super::system::{Choice, System, execute_at};
 use super::verdict::{Settings, Verdict};
 
 /// Searches every state of `system`, and shows each run to `look`.
@@ -24,22 +25,23 @@ pub fn every_state(
 ) -> Verdict {
     let (mut names, mut verdict) = (Names::new(), Verdict::default());
     let mut seen = BTreeSet::new();
-    let mut ways = Ways::default();
+    let (mut ways, mut desk) = (Ways::default(), Desk::default());
     loop {
-        let run = execute(system, &mut names, settings.rules, &mut |enabled| {
+        execute_at(&mut desk, system, &mut names, settings.rules, &mut |enabled| {
             if ways.is_new() && !seen.insert(enabled.state()) {
                 return Choice::Abandon;
             }
             Choice::Take(ways.next(enabled.events.len()))
         });
+        let run = &desk.run;
         if run.is_complete() {
             seen.insert(run.state);
         }
-        look(&run, &names);
-        let goes_on = verdict.count(&run, settings);
+        look(run, &names);
+        let goes_on = verdict.count(run, &names, settings);
         verdict.states = Some(seen.len() as u64);
         if !ways.turn() {
-            verdict.exhausted = verdict.cut == 0;
+            verdict.exhausted = verdict.cut == 0 && !verdict.refused;
             return verdict;
         }
         if !goes_on {

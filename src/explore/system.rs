@@ -4,7 +4,7 @@
 //! values that its tasklets hand over, do not decide.
 
 use super::Defect;
-use super::board::Board;
+use super::board::{Board, Desk};
 use super::event::{Event, Names};
 use super::run::Run;
 
@@ -51,6 +51,9 @@ pub trait System {
 
     /// Runs the program once, from its start to the end of the run.
     fn run(&self, board: &mut Board<'_>);
+
+    /// Called on each OS thread that a search has made, when it makes no more runs there.
+    fn rest(&self) {}
 }
 
 /// What a run may do.
@@ -85,6 +88,8 @@ pub struct Enabled<'a> {
     pub names: &'a Names,
     /// What the run may do.
     pub rules: &'a Rules,
+    /// The slots that wait, as places in the run's, in the order of spawn paths.
+    pub(super) waiting: &'a [usize],
     /// Computes the state.
     pub(super) state: &'a dyn Fn() -> u64,
 }
@@ -118,7 +123,20 @@ pub fn execute(
     rules: Rules,
     choose: &mut dyn FnMut(&Enabled<'_>) -> Choice,
 ) -> Run {
-    let mut board = Board::new(names, rules, choose);
+    let mut desk = Desk::default();
+    execute_at(&mut desk, system, names, rules, choose);
+    desk.run
+}
+
+/// As [`execute`]; the record stays at the desk.
+pub(super) fn execute_at(
+    desk: &mut Desk,
+    system: &dyn System,
+    names: &mut Names,
+    rules: Rules,
+    choose: &mut dyn FnMut(&Enabled<'_>) -> Choice,
+) {
+    let mut board = Board::new(names, std::mem::take(desk), rules, choose);
     system.run(&mut board);
-    board.finish()
+    *desk = board.finish();
 }

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::event::{Event, Names};
+use super::event::{Event, Names, TaskletName};
+use super::replay::Overrides;
 use super::run::{Outcome, Run};
 use super::system::Rules;
 
@@ -37,10 +38,65 @@ pub struct Failure {
     pub outcome: Outcome,
     /// What happened, in order.
     pub events: Vec<Event>,
+    /// The spawn path of the tasklet that the outcome is about; the root's is empty.
+    pub who: Vec<u32>,
+    /// The schedule that leads there.
+    pub overrides: Overrides,
     /// Its trace.
     pub trace: u64,
     /// Which execution it was, from 1.
     pub execution: u64,
+}
+
+impl Failure {
+    /// What `run` shows, which ends like `outcome`.
+    pub(super) fn new(outcome: Outcome, run: &Run, names: &Names, overrides: Overrides) -> Failure {
+        let who = outcome.tasklet().map(|it| names.path(it).to_vec()).unwrap_or_default();
+        let events = run.events.iter().map(|it| it.event).collect();
+        Failure { outcome, who, overrides, events, trace: run.trace, execution: 0 }
+    }
+
+    /// The outcome, with the names of another session.
+    pub(super) fn outcome_in(&self, names: &mut Names) -> Outcome {
+        let who = self.who.iter().fold(TaskletName::ROOT, |it, nth| names.child(it, *nth));
+        match &self.outcome {
+            Outcome::Panicked(_, what) => Outcome::Panicked(who, what.clone()),
+            Outcome::Refused(_, what) => Outcome::Refused(who, what.clone()),
+            Outcome::NotIsolated(_, what) => Outcome::NotIsolated(who, what.clone()),
+            other => other.clone(),
+        }
+    }
+}
+
+/// How a run ended, as far as a verdict counts it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    /// It was given up.
+    Blocked,
+    /// It was stopped at the step bound.
+    Cut,
+    /// This trace came to its end.
+    Whole(u64),
+    /// This trace came to its end, and fails.
+    Failure(u64),
+    /// It did something that cannot be explored.
+    Refused,
+}
+
+impl End {
+    pub(super) fn of(run: &Run) -> End {
+        match run.outcome {
+            Outcome::Abandoned => End::Blocked,
+            Outcome::StepBound => End::Cut,
+            Outcome::Finished => End::Whole(run.trace),
+            Outcome::Refused(..) => End::Refused,
+            Outcome::Deadlock
+            | Outcome::LeftBehind
+            | Outcome::NotIsolated(..)
+            | Outcome::Livelock
+            | Outcome::Panicked(..) => End::Failure(run.trace),
+        }
+    }
 }
 
 /// What a search found.
@@ -60,44 +116,53 @@ pub struct Verdict {
     pub states: Option<u64>,
     /// About how many traces there are, if the search was not exhaustive and can tell.
     pub estimate: Option<f64>,
+    /// How many overrides of the default schedule were tried at most, if that bounded the search.
+    pub overrides_max: Option<usize>,
     /// The first failure of each trace that fails.
     pub failures: Vec<Failure>,
     /// Set when the same choices led to different events: the program is not deterministic.
     pub diverged: bool,
     /// Set when a few runs were repeated in another order and did the same.
     pub isolated: bool,
+    /// Set when the program did something that cannot be explored; the search ended there.
+    pub refused: bool,
     /// The traces seen.
     pub(super) seen: BTreeSet<u64>,
 }
 
 impl Verdict {
     /// Counts a run. Whether the search goes on, as far as this run decides.
-    pub(super) fn count(&mut self, run: &Run, settings: &Settings) -> bool {
+    pub(super) fn count(&mut self, run: &Run, names: &Names, settings: &Settings) -> bool {
+        let end = End::of(run);
+        let trace = run.trace;
+        let failed = matches!(end, End::Failure(_) | End::Refused);
+        if failed && !self.seen.contains(&trace) {
+            let overrides = Overrides::of(run, names);
+            let failure = Failure::new(run.outcome.clone(), run, names, overrides);
+            self.failures.push(Failure { execution: self.executions + 1, ..failure });
+        }
+        self.count_end(end, settings)
+    }
+
+    /// Counts a run of which only the end is known; a failure is not kept.
+    pub(super) fn count_end(&mut self, end: End, settings: &Settings) -> bool {
         self.executions += 1;
-        match run.outcome {
-            Outcome::Abandoned => self.blocked += 1,
-            Outcome::StepBound => self.cut += 1,
-            Outcome::Finished
-            | Outcome::Deadlock
-            | Outcome::LeftBehind
-            | Outcome::Refused(..)
-            | Outcome::NotIsolated(..)
-            | Outcome::Livelock
-            | Outcome::Panicked(..) => {
-                let first = self.seen.insert(run.trace);
+        match end {
+            End::Blocked => self.blocked += 1,
+            End::Cut => self.cut += 1,
+            End::Refused => self.refused = true,
+            End::Whole(trace) | End::Failure(trace) => {
+                self.seen.insert(trace);
                 self.traces = self.seen.len() as u64;
-                if first && run.outcome.is_failure() {
-                    self.failures.push(Failure {
-                        outcome: run.outcome.clone(),
-                        events: run.events.iter().map(|it| it.event).collect(),
-                        trace: run.trace,
-                        execution: self.executions,
-                    });
-                }
             }
         }
+        self.wants_more(settings)
+    }
+
+    /// Whether anything is left of the budget, and to be looked for.
+    pub(super) fn wants_more(&self, settings: &Settings) -> bool {
         let enough = settings.stop_at_failure && !self.failures.is_empty();
-        let enough = enough || matches!(run.outcome, Outcome::Refused(..)) || self.cut >= CUTS_MAX;
+        let enough = enough || self.refused || self.cut >= CUTS_MAX;
         !enough && self.executions < settings.executions_max
     }
 
@@ -118,7 +183,9 @@ impl fmt::Display for Verdict {
             many => format!("{many} failures"),
         };
         let diverged = if self.diverged { ", not deterministic" } else { "" };
-        write!(f, "{how}: {found}{diverged}; {} executions, ", self.executions)?;
+        let bound = self.overrides_max.map(|it| format!(" to {it} overrides"));
+        let bound = bound.unwrap_or_default();
+        write!(f, "{how}{bound}: {found}{diverged}; {} executions, ", self.executions)?;
         write!(f, "{} traces, {} blocked", self.traces, self.blocked)?;
         if self.cut > 0 {
             write!(f, ", {} cut at the step bound", self.cut)?;

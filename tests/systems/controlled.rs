@@ -1,7 +1,7 @@
 //! A program as a `System`: it reports everything to a board and does what this one says.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use tasklets::explore::{Board, Branch, ChannelName, Event, Kind, Run, System, TaskletName};
 
@@ -12,12 +12,12 @@ use super::{Program, Side};
 #[derive(Debug)]
 pub struct Controlled {
     name: String,
-    compiled: Rc<Compiled>,
+    compiled: Arc<Compiled>,
 }
 
 impl Controlled {
     pub fn new(program: &Program) -> Controlled {
-        Controlled { name: program.name.clone(), compiled: Rc::new(Compiled::new(program)) }
+        Controlled { name: program.name.clone(), compiled: Arc::new(Compiled::new(program)) }
     }
 }
 

@@ -4,7 +4,7 @@
 //! Always: every choice that a cooperative runtime could make between two visible acts is tried.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use tasklets::explore::Kind;
 
@@ -47,7 +47,7 @@ struct World<'a> {
 
 /// All matchings of the program; none if there are more than `max` executions.
 pub fn matchings(program: &Program, max: usize) -> Option<(BTreeSet<Matching>, usize)> {
-    let compiled = Rc::new(Compiled::new(program));
+    let compiled = Arc::new(Compiled::new(program));
     let mut found = BTreeSet::new();
     let mut stack: Vec<(usize, usize)> = Vec::new();
     for executions in 1..=max {
@@ -74,7 +74,7 @@ pub fn matchings(program: &Program, max: usize) -> Option<(BTreeSet<Matching>, u
     None
 }
 
-fn run(compiled: &Rc<Compiled>, choose: &mut dyn FnMut(usize) -> usize) -> Matching {
+fn run(compiled: &Arc<Compiled>, choose: &mut dyn FnMut(usize) -> usize) -> Matching {
     let machine = Machine::root(compiled);
     let mut world = World {
         tasklets: BTreeMap::new(),

@@ -3,7 +3,7 @@
 //! Always: the same answers lead to the same acts, whoever drives the machine.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{Arm, Expr, Program, STATUS, Side, Step};
 
@@ -184,7 +184,7 @@ pub enum Answer {
 /// A tasklet.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    compiled: Rc<Compiled>,
+    compiled: Arc<Compiled>,
     pub body: usize,
     at: usize,
     registers: [i64; 8],
@@ -197,11 +197,11 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn root(compiled: &Rc<Compiled>) -> Machine {
+    pub fn root(compiled: &Arc<Compiled>) -> Machine {
         Machine::start(compiled, 0, BTreeSet::new())
     }
 
-    fn start(compiled: &Rc<Compiled>, body: usize, known: BTreeSet<usize>) -> Machine {
+    fn start(compiled: &Arc<Compiled>, body: usize, known: BTreeSet<usize>) -> Machine {
         Machine {
             compiled: compiled.clone(),
             body,

@@ -9,6 +9,7 @@ pub mod cases;
 pub mod controlled;
 pub mod eager;
 pub mod machine;
+pub mod protocols;
 pub mod strategy;
 
 use std::fmt;

@@ -1,0 +1,57 @@
+//! What a program tells the board beside its offers: source lines, names, panics, refusals.
+//!
+//! Always: none of it decides what may happen; a refusal ends the run.
+
+use super::board::Board;
+use super::details::Details;
+use super::event::{Branch, TaskletName, mix};
+use super::replay::Overrides;
+use std::panic::Location;
+
+impl Board<'_> {
+    /// As [`offer`](Self::offer), and says where in the source the operation is.
+    pub(super) fn offer_at(
+        &mut self,
+        tasklet: TaskletName,
+        branches: &[Branch],
+        at: &'static Location<'static>,
+    ) {
+        self.offer(tasklet, branches);
+        self.run.places.push(at);
+    }
+
+    /// `tasklet` did something that cannot be explored.
+    pub fn refuse(&mut self, tasklet: TaskletName, what: &str, at: &Location<'_>) {
+        if self.refused.is_none() {
+            self.refused = Some((tasklet, format!("{what}, at {at}")));
+        }
+    }
+
+    /// `tasklet` has seen something that `digest` tells apart from others.
+    pub fn observe(&mut self, tasklet: TaskletName, digest: u64) {
+        let live = self.live(tasklet);
+        live.observed = mix(live.observed, digest);
+        live.view = mix(live.view, digest);
+    }
+
+    /// `tasklet` panics just now.
+    pub(super) fn panicking(&mut self, tasklet: TaskletName) {
+        let past = self.live(tasklet).clock.clone();
+        self.run.panics.push((tasklet, past));
+    }
+
+    /// The schedule so far.
+    pub(super) fn overrides(&self) -> Overrides {
+        Overrides::of(&self.run, self.names)
+    }
+
+    /// Whether a report is to be made.
+    pub(super) fn wants_details(&self) -> bool {
+        self.rules.details
+    }
+
+    /// Adds names and places to the record.
+    pub(super) fn describe(&mut self, details: Details) {
+        self.run.details = Some(Box::new(details));
+    }
+}
