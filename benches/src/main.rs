@@ -6,6 +6,7 @@
 // One macro call over 64 names needs more than the usual 128 steps.
 #![recursion_limit = "512"]
 
+mod explore;
 mod floor;
 mod go;
 mod may_peers;
@@ -35,7 +36,14 @@ fn entries() -> Vec<sample::Entry> {
 }
 
 fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, rest @ ..] = arguments.as_slice()
+        && command == "explore"
+    {
+        run::pin_to_one_core();
+        return explore::command(rest);
+    }
+    let options = match Options::parse(arguments.into_iter()) {
         Ok(options) => options,
         Err(message) => {
             eprintln!("{message}");

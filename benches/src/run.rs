@@ -162,7 +162,7 @@ fn figures_of(command: &mut Command) -> Result<Sample, String> {
 }
 
 /// Keeps this process and its children on the last core that it may use.
-fn pin_to_one_core() {
+pub fn pin_to_one_core() {
     let size = size_of::<libc::cpu_set_t>();
     // SAFETY: a `cpu_set_t` is plain bits, for which all zeros is a value.
     let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
