@@ -10,6 +10,7 @@ pub const CASES: &[Case] = &[
     Case::sound("buffer3x5", || buffer(3, 5, Cell::Right)).traces(1).states(36),
     Case::faulty("buffer3x4_loses", "other items", || buffer(3, 4, Cell::Loses)),
     Case::faulty("buffer3x4_repeats", "other items", || buffer(3, 4, Cell::Repeats)),
+    Case::sound("alternating1", || alternating(1, Bit::Regarded)).lax(),
     Case::sound("alternating2", || alternating(2, Bit::Regarded)).lax().traces(778).states(4_840),
     Case::faulty("alternating2_ignored", "something else", || alternating(2, Bit::Ignored)).lax(),
 ];

@@ -186,8 +186,8 @@ fn answer(result: &Sender<u32>, error: &Sender<u32>) {
 
 fn request(results: &Receiver<u32>, errors: &Receiver<u32>) {
     select! {
-        recv(results) -> it => assert_eq!(it, Ok(1)),
-        recv(errors) -> it => assert_eq!(it, Ok(2)),
+        recv(results) -> it => { assert_eq!(it, Ok(1)); }
+        recv(errors) -> it => { assert_eq!(it, Ok(2)); }
         op(after(Duration::from_millis(10))) -> _ => {}
     }
 }

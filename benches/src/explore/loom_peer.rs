@@ -23,7 +23,7 @@ fn exhaust(case: &str, what: &str, budget: &Budget, main: impl Fn() + Send + Syn
     let print = move |failed: bool| {
         let executions = EXECUTIONS.load(Relaxed);
         let first_bug = if failed { executions.to_string() } else { String::from("-") };
-        let exhausted = if !failed && executions < most { "yes" } else { "no" };
+        let exhausted = if !failed && executions + 1 < most { "yes" } else { "no" };
         let nanos = start.elapsed().as_nanos() as u64 / executions.max(1);
         print!("{head} executions={executions} first_bug={first_bug} exhausted={exhausted}");
         println!(" ns_per_execution={nanos}");

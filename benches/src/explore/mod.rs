@@ -113,11 +113,10 @@ pub fn command(arguments: &[String]) -> ExitCode {
     }
     let mut all_well = true;
     for case in cases().iter().filter(|case| meant(case.name)) {
-        all_well &= measure::measure(case, &budget);
-        random::measure(case, &budget).unwrap_or_else(|why| {
-            eprintln!("case={} wrong: {why}", case.name);
-            all_well = false;
-        });
+        let (exhausted, mut wrong) = measure::measure(case, &budget);
+        wrong.extend(random::measure(case, exhausted, &budget).err());
+        wrong.iter().for_each(|why| eprintln!("case={} wrong: {why}", case.name));
+        all_well &= wrong.is_empty();
     }
     for peer in PEERS.iter().filter(|peer| meant(peer.case)) {
         all_well &= peer.compare(budget.campaigns < Budget::FULL.campaigns);

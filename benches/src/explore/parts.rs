@@ -36,7 +36,8 @@ impl<T: 'static> Lock<T> {
     }
 
     pub fn give(&self, value: T) {
-        self.giving.send(value).ok().expect("the lock lives as long as its users");
+        let given = self.giving.send(value);
+        assert!(given.is_ok(), "the lock lives as long as its users");
     }
 }
 

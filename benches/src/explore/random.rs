@@ -16,14 +16,15 @@ const MODES: &[(&str, Option<Mode>)] = &[
     ("portfolio", None),
 ];
 
-/// Prints a line for each random mode; tells what is not as it has to be.
-pub fn measure(case: &Case, budget: &Budget) -> Result<(), String> {
+/// Prints a line for each random mode; tells what is not as it has to be. `exhausted` says whether
+/// every trace was seen already.
+pub fn measure(case: &Case, exhausted: bool, budget: &Budget) -> Result<(), String> {
     let main = || (case.main)();
     let program = Program::new(case.name, &main);
-    if case.fault.is_some() {
-        campaigns(case, &program, budget)
-    } else {
-        alarms(case, &program, budget)
+    let alarm = if exhausted { budget.campaign } else { budget.alarm };
+    match case.fault {
+        Some(_) => campaigns(case, &program, budget),
+        None => alarms(case, &program, alarm),
     }
 }
 
@@ -68,8 +69,8 @@ pub fn summary(firsts: &[Option<u64>]) -> String {
 }
 
 /// Makes sure that there is no alarm in a long search.
-fn alarms(case: &Case, program: &dyn System, budget: &Budget) -> Result<(), String> {
-    let settings = settings(case, budget.alarm, true);
+fn alarms(case: &Case, program: &dyn System, executions_max: u64) -> Result<(), String> {
+    let settings = settings(case, executions_max, true);
     let start = Instant::now();
     let verdict = draw(program, None, 0, &settings);
     let nanos = start.elapsed().as_nanos() as u64 / verdict.executions;

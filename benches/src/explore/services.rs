@@ -85,17 +85,15 @@ fn readers_writers(readers: usize, writers: usize, guard: Guard) {
         });
     }
     let (mut reading, mut writing) = (0, 0);
+    let lonely = |reading| reading == 0 || guard == Guard::WritersOnly;
     for _ in 0..2 * (readers + writers) {
         select! {
             recv(to_read) -> _ if writing == 0 => reading += 1,
-            recv(to_write) -> _ if writing == 0 && (reading == 0 || guard == Guard::WritersOnly) => {
-                writing += 1;
-            }
+            recv(to_write) -> _ if writing == 0 && lonely(reading) => writing += 1,
             recv(finished) -> it => if it.unwrap() { reading -= 1 } else { writing -= 1 },
         }
         assert!(writing == 0 || reading == 0, "a writer among readers");
     }
-    drop((read, write, finish));
 }
 
 /// Whether a room lets the next group in only when Santa is done with this one.
