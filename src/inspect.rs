@@ -7,6 +7,7 @@ mod stuck;
 
 pub use stuck::StuckReport;
 
+use crate::kernel::announce;
 use crate::kernel::name::TaskletId;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{ChannelFacts, Doing, Task, flag};
@@ -235,7 +236,9 @@ pub struct ChannelInfo {
 /// });
 /// ```
 #[doc(alias("print_run_info", "getruncount", "threads", "dump"))]
+#[track_caller]
 pub fn snapshot() -> Option<Snapshot> {
+    announce::refuse("taking a snapshot", Location::caller());
     Scheduler::active().map(|it| Snapshot::of(&it))
 }
 
@@ -375,7 +378,7 @@ impl fmt::Display for Snapshot {
 
 impl TaskletInfo {
     pub(crate) fn of(task: &Rc<Task>, offers: &Offers<'_>, counts: &mut Counts) -> TaskletInfo {
-        let state = TaskletRef { task: task.clone() }.state();
+        let state = TaskletRef { task: task.clone() }.present_state();
         let count = match (state, task.doing.get()) {
             (State::Ready | State::Running | State::Finished, _) => &mut counts.runnable,
             (State::Paused, _) => &mut counts.paused,

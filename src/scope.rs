@@ -285,7 +285,7 @@ impl<'scope> Scope<'scope, '_> {
     /// });
     /// ```
     pub fn running(self) -> usize {
-        self.loan.state.living().len()
+        self.loan.state.unended().len()
     }
 
     /// A receiver that is closed when [`shutdown`](Self::shutdown) begins.
@@ -352,17 +352,16 @@ impl<'scope> Scope<'scope, '_> {
         let stop = children.stop.borrow_mut().as_mut().and_then(|(tx, _)| tx.take());
         drop(stop);
         time::within(grace, || {
-            for task in children.concerned() {
+            for task in children.known() {
                 let wait = |wait: Wait| task.add_joiner(wait, 0);
-                let known = announce::controlled().is_none() && task.has(flag::FINISHED);
-                if !known
-                    && running::wait_for(Doing::Joining(task.id()), children.at, wait).is_err()
+                let over = task.has(flag::FINISHED) && announce::controlled().is_none();
+                if !over && running::wait_for(Doing::Joining(task.id()), children.at, wait).is_err()
                 {
                     break;
                 }
             }
         });
-        let slow = children.living();
+        let slow = children.unended();
         children.cancel();
         children.await_all();
         slow.into_iter().map(|task| TaskletRef { task }).collect()
@@ -371,7 +370,9 @@ impl<'scope> Scope<'scope, '_> {
 
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope").field("running", &self.running()).finish_non_exhaustive()
+        f.debug_struct("Scope")
+            .field("running", &self.loan.state.living().len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -12,7 +12,7 @@ pub use reference::{State, TaskletRef};
 use crate::error::{Halt, JoinError};
 use crate::kernel::announce;
 use crate::kernel::body::Body;
-use crate::kernel::control::{Way, Ways};
+use crate::kernel::control::Ways;
 use crate::kernel::operation::Arm;
 use crate::kernel::running::{self, Unwound};
 use crate::kernel::scheduler::{Scheduler, has_panic};
@@ -404,7 +404,7 @@ impl<T> Arm for Tasklet<T> {
         self.outcome = Some(Err(JoinError::Halted(why)));
     }
     fn ways(&self, ways: &mut Ways) {
-        ways.push(Way::Join(self.me.id()));
+        ways.push(announce::end_of(&self.me.task));
     }
     fn doing(&self) -> Doing {
         Doing::Joining(self.me.id())

@@ -58,6 +58,7 @@ fn producers_have_as_many_traces_as_orders_of_arrival() {
         let verdict = all(&|| producers(count, each));
         assert_eq!(verdict.traces, traces, "{count} x {each}");
         assert!(verdict.failures.is_empty(), "{verdict}");
+        assert_eq!(verdict.traces, traces, "{verdict}");
     }
 }
 

@@ -208,7 +208,9 @@ macro_rules! both_ends {
             /// assert!(tx.is_closed()); // what would be sent need not be made
             /// ```
             #[doc(alias = "closing")]
+            #[track_caller]
             pub fn is_closed(&self) -> bool {
+                announce::refuse("asking whether a channel is closed", Location::caller());
                 self.core.$gone.get()
             }
 

@@ -7,8 +7,9 @@
 //! Offer: `Open -> Taken` by a partner, `Open -> Withdrawn` by its own tasklet.
 
 use super::line::Line;
-use crate::kernel::task::{Task, flag};
-use crate::kernel::wait::{self, Wait};
+use crate::kernel::announce;
+use crate::kernel::task::Task;
+use crate::kernel::wait::Wait;
 use smallvec::SmallVec;
 use std::rc::Rc;
 
@@ -53,27 +54,12 @@ impl Partner {
 
     /// Lets it go on with the operation done; at once, or behind all that are ready.
     pub(super) fn release(self, at_once: bool) {
-        if self.wait.is_held() {
-            wait::unhold(&self.wait.task, at_once);
-        } else {
-            self.wait.task.clear(flag::COMMITTED);
-            if at_once {
-                self.wait.settle_first(0);
-            } else {
-                self.wait.settle(0);
-            }
-        }
+        announce::let_go(self.wait, true, at_once);
     }
 
     /// Lets it go on as if the meeting had never begun.
     pub(super) fn retry(self) {
-        if self.wait.is_held() {
-            wait::overrule(&self.wait.task, wait::RETRY);
-            wait::unhold(&self.wait.task, false);
-        } else {
-            self.wait.task.clear(flag::COMMITTED);
-            self.wait.settle(wait::RETRY);
-        }
+        announce::let_go(self.wait, false, false);
     }
 }
 

@@ -4,6 +4,7 @@
 //! may not be suspended where it is announces nothing, and finds nobody.
 
 use super::control::{Control, News, Way, Ways};
+use super::name::TaskletId;
 use super::running;
 use super::task::{Doing, Task, flag};
 use super::trace::{ChannelId, Direction};
@@ -51,7 +52,11 @@ pub(crate) fn announce(
     at: &'static Location<'static>,
 ) -> Result<Go, Halt> {
     let Some(task) = controlled() else { return Ok(Go::Free) };
-    if thread::panicking() || task.has(flag::BLOCK_TRAP | flag::SWITCH_TRAP) {
+    if thread::panicking() {
+        return Ok(Go::Free);
+    }
+    if task.has(flag::BLOCK_TRAP | flag::SWITCH_TRAP) {
+        refuse("an operation under a trap", at); // whether a partner is there cannot be decided
         return Ok(Go::Free);
     }
     if !task.seat.is_own() {
@@ -137,17 +142,31 @@ pub(crate) fn touch(target: &Rc<Task>, at: &'static Location<'static>) {
         }
         return;
     }
-    let way = [Way::Touch(target.id())];
+    let way = [if is_foreign(target) { Way::Unknown } else { Way::Touch(target.id()) }];
     let touched = announce(&way, Stops::None, Doing::Joining(target.id()), at);
     debug_assert!(touched.is_ok(), "an operation was stopped that cannot be");
+}
+
+/// Whether `task` is not of the run that the running tasklet is of.
+fn is_foreign(task: &Rc<Task>) -> bool {
+    let own = |me: &Rc<Task>| {
+        Rc::ptr_eq(&me.home, &task.home) && task.home.controlled().is_some_and(|it| it.owns(task))
+    };
+    running::current().is_some_and(|it| !own(&it))
+}
+
+/// The way that the end of `task` is.
+pub(crate) fn end_of(task: &Rc<Task>) -> Way {
+    if is_foreign(task) { Way::Unknown } else { Way::Join(task.id()) }
 }
 
 /// Whether `task` has ended, as the running tasklet may see it.
 pub(crate) fn has_ended(task: &Rc<Task>, at: &'static Location<'static>) -> bool {
     if controlled().is_none_or(|me| Rc::ptr_eq(&me, task)) {
+        look_up();
         return task.has(flag::FINISHED);
     }
-    let ways = [Way::Join(task.id()), Way::Default];
+    let ways = [end_of(task), Way::Default];
     match announce(&ways, Stops::None, Doing::Joining(task.id()), at) {
         Ok(Go::Way(way)) => way == 0,
         Ok(Go::Free) | Err(_) => task.has(flag::FINISHED),
@@ -162,7 +181,7 @@ pub(crate) fn await_end(task: &Rc<Task>, at: &'static Location<'static>) -> Resu
     {
         return if has_ended(task, at) { Ok(()) } else { Err(running::fail(&me, why)) };
     }
-    match announce(&[Way::Join(task.id())], Stops::All, Doing::Joining(task.id()), at)? {
+    match announce(&[end_of(task)], Stops::All, Doing::Joining(task.id()), at)? {
         Go::Way(_) => Ok(()),
         Go::Free if task.has(flag::FINISHED) => Ok(()),
         Go::Free => running::wait_for(Doing::Joining(task.id()), at, |wait| {
@@ -172,8 +191,8 @@ pub(crate) fn await_end(task: &Rc<Task>, at: &'static Location<'static>) -> Resu
     }
 }
 
-/// Waits until `child` has ended, or something stops the running tasklet `me`; false if nobody
-/// decides.
+/// Waits until `child` has ended, or something stops the running tasklet `me`: whether it has
+/// ended; none if nobody decides.
 ///
 /// Who is stopped already is not stopped by that.
 pub(crate) fn until_ended(
@@ -181,20 +200,54 @@ pub(crate) fn until_ended(
     child: &Rc<Task>,
     doing: Doing,
     at: &'static Location<'static>,
-) -> bool {
+) -> Option<bool> {
     if controlled().is_none_or(|it| !Rc::ptr_eq(&it, me)) {
-        return false;
+        return None;
     }
     let stops = if stopped(me).is_some() { Stops::None } else { Stops::All };
-    // What stopped it, if anything did, is to be seen in its flags.
-    announce(&[Way::Join(child.id())], stops, doing, at) != Ok(Go::Free)
+    match announce(&[Way::Join(child.id())], stops, doing, at) {
+        Ok(Go::Free) => None,
+        Ok(Go::Way(_)) => Some(true),
+        Err(_) => Some(false), // what stopped it is to be seen in its flags
+    }
 }
 
-/// Says that what the running tasklet does cannot be controlled, if somebody wants to.
+/// Lets a tasklet go on that waits for its partner: see [`Wait::let_go`].
+///
+/// Under control it goes on when that has been decided.
+pub(crate) fn let_go(wait: Wait, done: bool, at_once: bool) {
+    let home = wait.task.home.clone();
+    match home.controlled() {
+        Some(control) => control.tell(News::Freed { by: doer(control), wait, done }),
+        None => wait.let_go(done, at_once),
+    }
+}
+
+/// Says that what the running tasklet does cannot be controlled, if somebody wants to; it stops
+/// there until the end of the run.
+#[inline]
 pub(crate) fn refuse(what: &'static str, at: &'static Location<'static>) {
-    if let Some(task) = controlled() {
-        let by = Some(task.id());
-        tell(&task, News::Refused { by, what, at });
+    if running::looks_at_all() {
+        refuse_now(what, at);
+    }
+}
+
+#[cold]
+fn refuse_now(what: &'static str, at: &'static Location<'static>) {
+    let Some(task) = controlled() else { return look_up() };
+    let by = Some(task.id());
+    tell(&task, News::Refused { by, what, at });
+    if running::may_wait().is_some() {
+        let stopped = announce(&[Way::Unknown], Stops::None, Doing::Nothing, at);
+        debug_assert_eq!(stopped, Ok(Go::Free), "nobody decides that");
+    }
+}
+
+/// At the end of a run that was controlled: a tasklet that only looks on ends at some time too.
+fn look_up() {
+    if running::current().is_some_and(|it| it.home.control.is_some()) {
+        let attempt = running::gate(false);
+        debug_assert!(attempt.is_ok(), "an attempt is not stopped");
     }
 }
 
@@ -226,8 +279,13 @@ pub(crate) fn dropped(
     end: Direction,
     last: bool,
 ) {
-    let by = running::current().map(|it| it.id()).or(control.ending());
+    let by = doer(control);
     control.tell(News::Dropped { by, channel, end, last, name });
+}
+
+/// Who does what is done at present.
+fn doer(control: &Control) -> Option<TaskletId> {
+    running::current().map(|it| it.id()).or(control.ending())
 }
 
 fn tell(task: &Task, news: News) {

@@ -64,6 +64,13 @@ pub(crate) enum News {
         ways: Ways,
         at: &'static Location<'static>,
     },
+    /// A tasklet that has met a partner need not wait for it any longer: the operation is done,
+    /// or has to be begun again. Whoever controls the run lets it go.
+    Freed {
+        by: Option<TaskletId>,
+        wait: Wait,
+        done: bool,
+    },
     Ended {
         tasklet: TaskletId,
     },
@@ -90,6 +97,8 @@ pub(crate) struct Control {
     news: RefCell<Vec<News>>,
     /// Tasklets that may be spawned still.
     spawns_left: Cell<u32>,
+    /// The tasklets of this run, and later ones, have this stamp or one of those that come next.
+    first_stamp: Cell<u32>,
     /// The tasklet whose remains are being dropped.
     ending: Cell<Option<TaskletId>>,
 }
@@ -100,6 +109,7 @@ impl Control {
             on: Cell::new(false),
             news: RefCell::default(),
             spawns_left: Cell::new(0),
+            first_stamp: Cell::new(0),
             ending: Cell::new(None),
         }
     }
@@ -107,6 +117,7 @@ impl Control {
     /// Takes control of a run that may spawn so many tasklets.
     pub(crate) fn begin(&self, spawns: u32) {
         self.on.set(true);
+        self.first_stamp.set(super::task::next_stamp());
         self.spawns_left.set(spawns);
     }
 
@@ -136,7 +147,12 @@ impl Control {
     pub(super) fn may_spawn(&self) -> bool {
         let left = self.spawns_left.get();
         self.spawns_left.set(left.saturating_sub(1));
-        left > 0 || !self.on.get()
+        left > 0
+    }
+
+    /// Whether `task` is of this run, and not of an earlier one.
+    pub(super) fn owns(&self, task: &Task) -> bool {
+        task.stamp.wrapping_sub(self.first_stamp.get()) < u32::MAX / 2
     }
 
     /// Drops what `f` drops in the name of `tasklet`.

@@ -6,8 +6,10 @@
 //! Arm: `Idle -> Published -> Withdrawn | Won`.
 
 mod announced;
+mod patience;
 
 pub(crate) use announced::leaf;
+pub use patience::Patience;
 
 use super::clock::Nanos;
 use super::control::{Way, Ways};
@@ -71,17 +73,6 @@ pub trait Arm {
     fn doing(&self) -> Doing {
         Doing::Selecting(self.width())
     }
-}
-
-/// What to do when no arm can happen at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// Wait.
-    Forever,
-    /// Do not wait.
-    None,
-    /// Wait until this time.
-    Until(Nanos),
 }
 
 /// Makes exactly one of `arms` happen and tells which; `None` when patience ends first.
@@ -163,7 +154,7 @@ fn wait_for_any(
     patience: Patience,
     at: &'static Location<'static>,
 ) -> Result<(Offered, u32), Option<usize>> {
-    if patience == Patience::None {
+    if patience.is_over() {
         return Err(None);
     }
     let task = running::waiter_here(at).map_err(|why| halt_first(arms, why))?;

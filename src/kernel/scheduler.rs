@@ -166,9 +166,9 @@ impl Scheduler {
         if self.tasks.borrow().len() >= self.limit {
             return Err(self.too_many());
         }
-        if self.home.controlled().is_some_and(|it| !it.may_spawn()) {
-            announce::refuse("spawning more tasklets than a run may have", plan.spawned_at);
-            return Err(self.too_many());
+        if self.home.control.as_ref().is_some_and(|it| !it.may_spawn()) {
+            announce::refuse("spawning more tasklets than events may happen", plan.spawned_at);
+            return Err("a run that is explored may not spawn that many".into());
         }
         let id = TaskletId(self.next_id.get());
         self.next_id.set(id.0 + 1);

@@ -22,6 +22,11 @@ thread_local! {
     static STAMPS: Cell<u32> = const { Cell::new(0) };
 }
 
+/// The stamp of the tasklet that is made next on this OS thread.
+pub(super) fn next_stamp() -> u32 {
+    STAMPS.with(Cell::get)
+}
+
 /// What a tasklet waits for; together with the published offers it is what reports read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {

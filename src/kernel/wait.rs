@@ -98,6 +98,24 @@ impl Wait {
         first
     }
 
+    /// Lets a tasklet go on that waits, committed, for its partner: with the operation done, or as
+    /// if the meeting had never begun.
+    pub(crate) fn let_go(self, done: bool, at_once: bool) {
+        if self.is_held() {
+            if !done {
+                overrule(&self.task, RETRY);
+            }
+            return unhold(&self.task, at_once);
+        }
+        self.task.clear(flag::COMMITTED);
+        let outcome = if done { 0 } else { RETRY };
+        if at_once {
+            self.settle_first(outcome);
+        } else {
+            self.settle(outcome);
+        }
+    }
+
     /// [`settle`](Self::settle), but the tasklet runs next.
     pub(crate) fn settle_first(self, outcome: u32) -> bool {
         let first = self.decide(outcome);

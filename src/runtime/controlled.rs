@@ -40,6 +40,9 @@ impl RuntimeBuilder {
 
 impl Runtime {
     /// Runs `main` under control. At most so many tasklets can be spawned.
+    ///
+    /// # Panics
+    /// Inside of another run.
     pub(crate) fn run_controlled(
         &self,
         main: &dyn Fn(),
@@ -47,6 +50,9 @@ impl Runtime {
         decide: &mut dyn Decide,
         at: &'static Location<'static>,
     ) -> Vec<Panicked> {
+        if let Err(why) = self.check_alone() {
+            panic!("{why}");
+        }
         let scheduler = &self.scheduler;
         scheduler.begin_controlled(spawns);
         let value = Cell::new(None);

@@ -3,7 +3,7 @@
 //! Always: a child is known until it has ended, and its panic until somebody has taken it.
 
 use super::{Cause, ScopeFailure};
-use crate::channel::{Never, Receiver, Sender};
+use crate::channel::{Never, Receiver, Sender, channel};
 use crate::kernel::announce;
 use crate::kernel::running;
 use crate::kernel::scheduler::has_panic;
@@ -34,6 +34,11 @@ pub(super) struct Children {
 
 impl Children {
     pub(super) fn new(parent: Rc<Task>, at: &'static Location<'static>) -> Children {
+        // Under control it must not depend on the schedule who makes it.
+        let stop = parent.home.controlled().map(|_| {
+            let (tx, rx) = channel();
+            (Some(tx), rx)
+        });
         Children {
             region: Region::of(&parent),
             parent,
@@ -41,15 +46,14 @@ impl Children {
             tasks: RefCell::default(),
             failed: RefCell::default(),
             cancelled: Cell::new(false),
-            stop: RefCell::new(None),
+            stop: RefCell::new(stop),
         }
     }
 
     pub(super) fn add(&self, task: Rc<Task>) {
         let mut tasks = self.tasks.borrow_mut();
-        let controlled = self.parent.home.controlled().is_some();
-        if tasks.len() == tasks.capacity() && !controlled {
-            // Those that are over are kept only for a panic that nobody has taken.
+        // Those that are over are kept only for a panic that nobody has taken.
+        if tasks.len() == tasks.capacity() && !self.is_controlled() {
             tasks.retain(|it| !it.has(flag::FINISHED) || has_panic(it));
         }
         tasks.push(task);
@@ -59,14 +63,61 @@ impl Children {
         self.tasks.borrow().iter().filter(|it| !it.has(flag::FINISHED)).cloned().collect()
     }
 
+    fn is_controlled(&self) -> bool {
+        self.parent.home.controlled().is_some()
+    }
+
+    /// Those that the scope knows of: at least all that live. Under control, where nobody may see
+    /// by itself who lives or was spawned first, all of them, in the order of their spawn paths.
+    pub(super) fn known(&self) -> Vec<Rc<Task>> {
+        if !self.is_controlled() {
+            return self.living();
+        }
+        let mut all: Vec<_> = self.tasks.borrow().clone();
+        let numbers = |path: String| -> Vec<u32> {
+            path.split('.').filter_map(|it| it.parse().ok()).collect()
+        };
+        all.sort_by_cached_key(|it| numbers(it.who.path_text()));
+        all
+    }
+
+    /// Those that have not ended, as the running tasklet may see it.
+    pub(super) fn unended(&self) -> Vec<Rc<Task>> {
+        let mut known = self.known();
+        known.retain(|it| !announce::has_ended(it, self.at));
+        known
+    }
+
     pub(super) fn cancel(&self) {
+        // The parent looks at `cancelled` when it spawns: it must know whether this came before.
+        announce::touch(&self.parent, self.at);
         self.cancelled.set(true);
-        self.concerned().into_iter().for_each(|task| TaskletRef { task }.cancel_at(self.at));
+        self.known().into_iter().for_each(|task| TaskletRef { task }.cancel_at(self.at));
+    }
+
+    /// [`await_all`](Self::await_all) as announced: for each child, whether or not it has ended.
+    fn await_announced(&self) {
+        let mut joined = Vec::new();
+        loop {
+            let stopped = self.parent.has(flag::CANCELLED) && self.parent.interruption().is_some();
+            if stopped && !self.cancelled.get() {
+                self.cancel();
+            }
+            let mut left = self.known();
+            left.retain(|it| !joined.contains(&it.id()));
+            let Some(child) = left.first() else { break };
+            let doing = Doing::ScopeEnd(left.len() as u32);
+            match announce::until_ended(&self.parent, child, doing, self.at) {
+                None => break,
+                Some(true) => joined.push(child.id()),
+                Some(false) => {}
+            }
+        }
     }
 
     /// Waits until every child has ended, whatever happens to the parent meanwhile.
     pub(super) fn await_all(&self) {
-        if self.parent.home.controlled().is_some() {
+        if self.is_controlled() {
             self.await_announced();
         }
         loop {
@@ -89,42 +140,6 @@ impl Children {
         }
     }
 
-    /// As [`await_all`](Self::await_all), in a controlled run: one after the other, in an order
-    /// that does not depend on who has ended already.
-    fn await_announced(&self) {
-        let mut joined = Vec::new();
-        loop {
-            let known = self.concerned().into_iter();
-            let mut left = known.filter(|it| !joined.contains(&it.id()));
-            let Some(child) = left.next() else { break };
-            let stopped = self.parent.has(flag::CANCELLED) && self.parent.interruption().is_some();
-            if stopped && !self.cancelled.get() {
-                self.cancel();
-            }
-            let doing = Doing::ScopeEnd(1 + left.count() as u32);
-            if !announce::until_ended(&self.parent, &child, doing, self.at) {
-                break;
-            }
-            if child.has(flag::FINISHED) {
-                joined.push(child.id());
-            }
-        }
-    }
-
-    /// Whom a cancellation concerns: who lives; in a controlled run all, in the order of spawn
-    /// paths, because who has ended is not to be seen without an event.
-    pub(super) fn concerned(&self) -> Vec<Rc<Task>> {
-        if self.parent.home.controlled().is_none() {
-            return self.living();
-        }
-        let mut all: Vec<_> = self.tasks.borrow().clone();
-        let numbers = |path: String| -> Vec<u32> {
-            path.split('.').filter_map(|it| it.parse().ok()).collect()
-        };
-        all.sort_by_cached_key(|it| numbers(it.who.path_text()));
-        all
-    }
-
     /// Notes a child whose panic nobody has taken yet.
     pub(super) fn note_panic(&self, task: Rc<Task>) {
         let mut failed = self.failed.borrow_mut();
@@ -144,20 +159,21 @@ impl Children {
             }
         }
         let failed = self.failed.take().into_iter();
-        let failures = failed.filter_map(|it| match it {
-            Failed::Returned(failure) => Some(failure),
-            Failed::Panicked(task) if !has_panic(&task) => None,
-            Failed::Panicked(task) => match task.extra().failure.replace(REPORTED) {
-                Some(Failure::Panicked(payload)) => {
-                    let cause = Cause::Panicked(payload);
-                    Some(ScopeFailure { tasklet: TaskletRef { task }, cause })
-                }
-                _ => None,
-            },
-        });
-        let mut failures: Vec<ScopeFailure> = failures.collect();
-        if self.parent.home.controlled().is_some() {
-            // Which one was first depends on the order of events that are independent.
+        let mut failures: Vec<_> = failed
+            .filter_map(|it| match it {
+                Failed::Returned(failure) => Some(failure),
+                Failed::Panicked(task) if !has_panic(&task) => None,
+                Failed::Panicked(task) => match task.extra().failure.replace(REPORTED) {
+                    Some(Failure::Panicked(payload)) => {
+                        let cause = Cause::Panicked(payload);
+                        Some(ScopeFailure { tasklet: TaskletRef { task }, cause })
+                    }
+                    _ => None,
+                },
+            })
+            .collect();
+        if self.is_controlled() {
+            // Who of two failed first is not decided by anybody.
             failures.sort_by_key(|it| it.tasklet.id());
         }
         failures

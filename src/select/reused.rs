@@ -308,7 +308,7 @@ impl<'a> Select<'a> {
                 continue; // others ran during an attempt
             }
             drop(glance);
-            if patience == Patience::None {
+            if patience.is_over() {
                 return Ok(None);
             }
             if patience == Patience::Forever && self.live == 0 {

@@ -159,7 +159,11 @@ impl TaskletRef {
     ///     assert_eq!(counting.join().unwrap(), 1);
     /// });
     /// ```
+    #[track_caller]
     pub fn is_cancelled(&self) -> bool {
+        if !self.is_current() {
+            announce::refuse("asking whether another is cancelled", Location::caller());
+        }
         self.task.has(flag::CANCELLED)
     }
 
@@ -191,7 +195,14 @@ impl TaskletRef {
     /// });
     /// ```
     #[doc(alias("blocked", "scheduled", "paused", "alive"))]
+    #[track_caller]
     pub fn state(&self) -> State {
+        announce::refuse("asking what a tasklet is about", Location::caller());
+        self.present_state()
+    }
+
+    /// [`state`](Self::state) of whom it is known, or for a report.
+    pub(crate) fn present_state(&self) -> State {
         let task = &self.task;
         if task.has(flag::FINISHED) {
             State::Finished
@@ -287,7 +298,7 @@ impl TaskletRef {
     #[track_caller]
     pub fn pause(&self) -> bool {
         announce::refuse("pausing another tasklet", Location::caller());
-        let ready = self.state() == State::Ready && self.task.home.ready.remove(&self.task);
+        let ready = self.present_state() == State::Ready && self.task.home.ready.remove(&self.task);
         if ready {
             self.task.set(flag::PAUSED);
         }
@@ -314,7 +325,7 @@ impl TaskletRef {
     #[track_caller]
     pub fn insert(&self) -> bool {
         announce::touch(&self.task, Location::caller());
-        let paused = self.state() == State::Paused;
+        let paused = self.present_state() == State::Paused;
         if paused {
             wake_paused(&self.task);
             wait::settle_now(&self.task, 0);
@@ -346,7 +357,7 @@ impl TaskletRef {
             return false;
         }
         self.insert();
-        if self.state() != State::Ready {
+        if self.present_state() != State::Ready {
             return false;
         }
         if !me.home.ready.remove(&self.task) {
@@ -368,7 +379,7 @@ impl Eq for TaskletRef {}
 
 impl fmt::Debug for TaskletRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} ({:?})", self.task, self.state())
+        write!(f, "{:?} ({:?})", self.task, self.present_state())
     }
 }
 

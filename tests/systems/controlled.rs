@@ -1,6 +1,6 @@
 //! A program as a `System`: it reports everything to a board and does what this one says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tasklets::explore::{Board, Branch, ChannelName, Event, Kind, Run, System, TaskletName};
@@ -13,11 +13,19 @@ use super::{Program, Side};
 pub struct Controlled {
     name: String,
     compiled: Arc<Compiled>,
+    /// Whether the first slot of a tasklet but the root is that it begins.
+    begins: bool,
 }
 
 impl Controlled {
     pub fn new(program: &Program) -> Controlled {
-        Controlled { name: program.name.clone(), compiled: Arc::new(Compiled::new(program)) }
+        let compiled = Arc::new(Compiled::new(program));
+        Controlled { name: program.name.clone(), compiled, begins: false }
+    }
+
+    /// As real tasklets are: each begins when it is decided, and never does if cancelled before.
+    pub fn beginning(program: &Program) -> Controlled {
+        Controlled { begins: true, ..Controlled::new(program) }
     }
 }
 
@@ -33,6 +41,11 @@ struct World<'a, 'b> {
     /// The values offered by each waiting tasklet.
     offered: BTreeMap<TaskletName, Vec<Ready>>,
     ready: Vec<TaskletName>,
+    /// Those that have not begun, and whether they will.
+    unbegun: BTreeMap<TaskletName, bool>,
+    /// Those that go on after they were cancelled, since they did not wait.
+    cancelled: BTreeSet<TaskletName>,
+    begins: bool,
 }
 
 impl System for Controlled {
@@ -53,6 +66,9 @@ impl System for Controlled {
             bodies: BTreeMap::from([(0, root)]),
             offered: BTreeMap::new(),
             ready: vec![root],
+            unbegun: BTreeMap::new(),
+            cancelled: BTreeSet::new(),
+            begins: self.begins,
         };
         loop {
             while let Some(tasklet) = world.ready.pop() {
@@ -74,7 +90,12 @@ impl World<'_, '_> {
                     let child = self.board.spawn(tasklet);
                     self.bodies.insert(machine.body, child);
                     self.machines.insert(child, machine);
-                    self.ready.push(child);
+                    if self.begins {
+                        self.board.offer(child, &[Branch::Default]);
+                        self.unbegun.insert(child, true);
+                    } else {
+                        self.ready.push(child);
+                    }
                 }
                 Act::Drop((side, channel), count) => {
                     let left = self.handles.get_mut(&(side, channel)).expect("it is counted");
@@ -84,6 +105,10 @@ impl World<'_, '_> {
                 }
                 Act::Fail(why) => self.board.panicked(tasklet, why),
                 Act::End => return self.board.end(tasklet),
+                Act::Offer(arms) if waits(&arms) && self.cancelled.contains(&tasklet) => {
+                    let machine = self.machines.get_mut(&tasklet).expect("it runs");
+                    machine.answer(Answer::Cancelled);
+                }
                 Act::Offer(arms) => {
                     let branches: Vec<_> =
                         arms.iter().map(|it| self.branch(tasklet, *it)).collect();
@@ -93,6 +118,24 @@ impl World<'_, '_> {
                 }
             }
         }
+    }
+
+    /// As real tasklets do it: who has not begun never does, and who does not wait is stopped by
+    /// its next operation only. Whether it is one of these.
+    fn cancelled_later(&mut self, tasklet: TaskletName) -> bool {
+        if let Some(begins) = self.unbegun.get_mut(&tasklet) {
+            *begins = false;
+            self.board.offer(tasklet, &[Branch::Default]);
+            return true;
+        }
+        let arms = self.offered[&tasklet].clone();
+        if !self.begins || waits(&arms) {
+            return false;
+        }
+        self.cancelled.insert(tasklet);
+        let branches: Vec<_> = arms.iter().map(|it| self.branch(tasklet, *it)).collect();
+        self.board.offer_with(tasklet, branches);
+        true
     }
 
     fn branch(&self, tasklet: TaskletName, arm: Ready) -> (Branch, Option<u64>) {
@@ -114,6 +157,13 @@ impl World<'_, '_> {
     fn perform(&mut self, event: Event) {
         let first = event.first.slot.tasklet;
         let branch = usize::from(event.first.branch);
+        if let Some(begins) = self.unbegun.remove(&first) {
+            if !begins {
+                self.machines.get_mut(&first).expect("it waits").answer(Answer::Cancelled);
+            }
+            self.ready.push(first);
+            return;
+        }
         let sent = match self.offered[&first][branch] {
             Ready::Send(_, value) => value,
             _ => 0,
@@ -126,6 +176,10 @@ impl World<'_, '_> {
             },
         );
         if let Some(second) = event.second {
+            let cancelled = event.kind == Kind::Cancelled;
+            if cancelled && self.cancelled_later(second.slot.tasklet) {
+                return;
+            }
             self.answer(
                 second.slot.tasklet,
                 match event.kind {
@@ -140,6 +194,11 @@ impl World<'_, '_> {
         self.machines.get_mut(&tasklet).expect("it waits").answer(answer);
         self.ready.push(tasklet);
     }
+}
+
+/// Whether an operation ends when its tasklet is cancelled.
+fn waits(arms: &[Ready]) -> bool {
+    !arms.iter().any(|it| matches!(it, Ready::Default | Ready::Cancel(_)))
 }
 
 /// Who met whom: for each slot the kind, the own branch, and the peer with its branch.

@@ -10,6 +10,7 @@ pub mod controlled;
 pub mod eager;
 pub mod machine;
 pub mod protocols;
+pub mod real;
 pub mod strategy;
 
 use std::fmt;

@@ -1,0 +1,400 @@
+//! One run of a real program: what its tasklets tell is reported to the board, and what the board
+//! says is made to happen.
+//!
+//! Always: between two choices every tasklet that lives has one slot on the board; the chosen
+//! event, and nothing else, happens before the next one. The first slot of a tasklet is that it
+//! begins.
+//! A tasklet here: `Unbegun -> Waiting <-> Going -> Over`, and `Going -> Held -> Going`.
+
+use super::board::Board;
+use super::details::{ChannelDetails, Details, HolderDetails, TaskletDetails};
+use super::event::{Branch, ChannelName, Event, Kind, Offer, Side, TaskletName};
+use super::watchdog::{self, Pulse};
+use crate::kernel::control::{News, Way};
+use crate::kernel::name::TaskletId;
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::task::{Doing, Holder, Task, flag};
+use crate::kernel::trace::{ChannelId, Direction};
+use crate::kernel::wait::{self, Wait};
+use crate::runtime::Decide;
+use std::panic::Location;
+use std::rc::Rc;
+
+/// What a tasklet waits for.
+enum Pending {
+    /// To begin.
+    Unbegun,
+    /// For its operation to be decided.
+    Waiting(Wait),
+    /// For a partner that it has met, and that has done something else since.
+    Held(Hold),
+    /// Nothing: it is about to announce something, or its partner lets it go within this step.
+    Nothing,
+    /// Nothing any more.
+    Over,
+}
+
+/// Waiting for a partner is waiting for the end of a channel that only the partner can send on.
+struct Hold {
+    until: ChannelName,
+    /// Set when the partner has let it go: under which wait, and whether the operation is done.
+    freed: Option<(Wait, bool)>,
+}
+
+/// A tasklet of the present run.
+struct Seat {
+    task: Rc<Task>,
+    name: TaskletName,
+    /// Its spawn path: see [`watchdog::pack`].
+    packed: u64,
+    pending: Pending,
+    /// Whether its operation goes on at once if nobody is there.
+    never_waits: bool,
+}
+
+/// One run.
+pub(super) struct Bridge<'a, 'b> {
+    pub(super) board: &'a mut Board<'b>,
+    pulse: &'a Pulse,
+    /// Indexed by the ids of tasklets.
+    seats: Vec<Seat>,
+    /// The ids of tasklets, indexed by their names.
+    ids: Vec<usize>,
+    /// In the order in which they were made.
+    channels: Vec<(ChannelId, ChannelName)>,
+    /// Names and places, if a report is to be made.
+    details: Details,
+    news: Vec<News>,
+    branches: Vec<Branch>,
+    /// How many live, and how many of them have a slot on the board.
+    living: usize,
+    pending: usize,
+    /// To whom something was done that ends its operation, or not.
+    touched: Option<usize>,
+}
+
+impl<'a, 'b> Bridge<'a, 'b> {
+    pub(super) fn new(board: &'a mut Board<'b>, pulse: &'a Pulse) -> Bridge<'a, 'b> {
+        Bridge {
+            board,
+            pulse,
+            seats: Vec::new(),
+            ids: Vec::new(),
+            channels: Vec::new(),
+            details: Details::default(),
+            news: Vec::new(),
+            branches: Vec::new(),
+            living: 0,
+            pending: 0,
+            touched: None,
+        }
+    }
+
+    fn name(&self, tasklet: TaskletId) -> TaskletName {
+        self.seats.get(tasklet.0 as usize).map_or(TaskletName::ROOT, |it| it.name)
+    }
+
+    /// Who did something: the root, if no tasklet did.
+    pub(super) fn doer(&self, tasklet: Option<TaskletId>) -> TaskletName {
+        tasklet.map_or(TaskletName::ROOT, |it| self.name(it))
+    }
+
+    fn channel(&self, channel: ChannelId) -> Option<ChannelName> {
+        let place = self.channels.binary_search_by_key(&channel, |it| it.0).ok()?;
+        Some(self.channels[place].1)
+    }
+
+    /// Reports what the tasklets did, in order.
+    fn report(&mut self, scheduler: &Scheduler) {
+        let mut news = std::mem::take(&mut self.news);
+        if let Some(control) = &scheduler.home.control {
+            control.take(&mut news);
+        }
+        news.drain(..).for_each(|it| self.report_one(scheduler, it));
+        self.news = news;
+    }
+
+    fn report_one(&mut self, scheduler: &Scheduler, news: News) {
+        match news {
+            News::Spawned { parent, child } => self.spawned(scheduler, parent, child),
+            News::Made { maker, channel, at } => {
+                let name = self.board.channel(self.name(maker));
+                self.channels.push((channel, name));
+                if self.board.wants_details() {
+                    let (senders, receivers) = (Vec::new(), Vec::new());
+                    let made = ChannelDetails { name: None, made_at: at, senders, receivers };
+                    self.details.channels.insert(name, made);
+                }
+            }
+            News::Dropped { by, channel, end, last, name } => {
+                let side = match end {
+                    Direction::Send => Side::Sender,
+                    Direction::Receive => Side::Receiver,
+                };
+                if let Some(channel) = self.channel(channel) {
+                    self.board.drop_end(self.doer(by), channel, side, last);
+                    if let (Some(name), true) = (name, self.board.wants_details()) {
+                        self.details.name_channel(channel, &name);
+                    }
+                }
+            }
+            News::Announced { wait, ways, at } => self.announced(wait, &ways, at),
+            News::Freed { by, wait, done } => self.freed(by, wait, done),
+            News::Ended { tasklet } => {
+                self.living -= 1;
+                self.went_on(tasklet);
+                self.seats[tasklet.0 as usize].pending = Pending::Over;
+                self.board.end(self.name(tasklet));
+            }
+            News::Panicking { by } => self.board.panicking(self.name(by)),
+            News::Observed { by, digest } => self.board.observe(self.name(by), digest),
+            News::Refused { by, what, at } => self.board.refuse(self.doer(by), what, at),
+        }
+    }
+
+    fn spawned(&mut self, scheduler: &Scheduler, parent: Option<TaskletId>, task: Rc<Task>) {
+        let root = self.seats.is_empty();
+        let name = match parent {
+            None if root => TaskletName::ROOT,
+            _ => self.board.spawn(self.doer(parent)),
+        };
+        if parent.is_none() && !root {
+            let at = task.who.spawned_at;
+            self.board.refuse(name, "spawning where no tasklet runs", at);
+        }
+        if task.has(flag::DAEMON) {
+            self.board.daemon(name);
+        }
+        let id = self.seats.len();
+        debug_assert_eq!(id as u64, task.id().0, "tasklets are told of in the order of their ids");
+        if self.ids.len() <= name.index() {
+            self.ids.resize(name.index() + 1, usize::MAX);
+        }
+        self.ids[name.index()] = id;
+        self.living += 1;
+        let at = task.who.spawned_at;
+        let packed = watchdog::pack(self.board.names().path(name));
+        let seat = Seat { task, name, packed, pending: Pending::Nothing, never_waits: true };
+        self.seats.push(seat);
+        if root {
+            scheduler.begin(self.seats[id].task.clone());
+        } else {
+            self.unbegun(id, at);
+        }
+    }
+
+    /// Offers that a tasklet begins.
+    fn unbegun(&mut self, id: usize, at: &'static Location<'static>) {
+        self.seats[id].pending = Pending::Unbegun;
+        self.pending += 1;
+        self.board.offer_at(self.seats[id].name, &[Branch::Default], at);
+    }
+
+    fn announced(&mut self, wait: Wait, ways: &[Way], at: &'static Location<'static>) {
+        let id = wait.task.id().0 as usize;
+        self.went_on(wait.task.id());
+        let name = self.seats[id].name;
+        let mut branches = std::mem::take(&mut self.branches);
+        branches.clear();
+        for way in ways {
+            let branch = match *way {
+                Way::Send(channel) => self.channel(channel).map(Branch::Send),
+                Way::Receive(channel) => self.channel(channel).map(Branch::Receive),
+                Way::Default => Some(Branch::Default),
+                Way::Timer(time) => Some(Branch::Timer(time)),
+                Way::Join(tasklet) => Some(Branch::Join(self.name(tasklet))),
+                Way::Touch(tasklet) => Some(Branch::Cancel(self.name(tasklet))),
+                // Nobody ever joins itself.
+                Way::Insert => Some(Branch::Join(name)),
+                Way::Unknown => None,
+            };
+            if branch.is_none() {
+                let what = match way {
+                    Way::Unknown => "an operation of another library or another execution",
+                    _ => "a channel made outside of the explored program",
+                };
+                self.board.refuse(name, what, at);
+            }
+            branches.push(branch.unwrap_or(Branch::Join(name)));
+        }
+        self.seats[id].never_waits = ways.contains(&Way::Default);
+        self.seats[id].pending = Pending::Waiting(wait);
+        self.pending += 1;
+        self.board.offer_at(name, &branches, at);
+        self.branches = branches;
+    }
+
+    /// Makes `event` happen: readies those who take part in it.
+    fn perform(&mut self, scheduler: &Scheduler, event: Event) {
+        scheduler.set_time(self.board.now(event.first.slot.tasklet));
+        let first = self.ids[event.first.slot.tasklet.index()];
+        let second = event.second.map(|it| self.ids[it.slot.tasklet.index()]);
+        let branch = |it: Offer| u32::from(it.branch);
+        let packed = |it: usize| self.seats[it].packed;
+        self.pulse.let_go(packed(first), second.map_or(0, packed));
+        match (event.kind, second, event.second) {
+            (Kind::Meeting, Some(second), Some(offer)) => {
+                // Who would not wait for the other comes second.
+                if self.seats[first].never_waits {
+                    self.wake(scheduler, second, branch(offer));
+                    self.wake(scheduler, first, branch(event.first));
+                } else {
+                    self.wake(scheduler, first, branch(event.first));
+                    self.wake(scheduler, second, branch(offer));
+                }
+            }
+            (Kind::Cancelled, Some(second), _) => {
+                self.pending -= 1;
+                self.touched = Some(second);
+                self.wake(scheduler, first, branch(event.first));
+            }
+            _ => self.wake(scheduler, first, branch(event.first)),
+        }
+    }
+
+    fn wake(&mut self, scheduler: &Scheduler, id: usize, branch: u32) {
+        let seat = &mut self.seats[id];
+        self.pending -= 1;
+        match std::mem::replace(&mut seat.pending, Pending::Nothing) {
+            Pending::Unbegun => scheduler.begin(seat.task.clone()),
+            Pending::Waiting(wait) => {
+                let first = wait.settle(branch);
+                debug_assert!(first, "an announced operation was ended by nobody");
+            }
+            Pending::Held(hold) => {
+                let (wait, done) = hold.freed.expect("its channel has ended");
+                wait.let_go(done, false);
+            }
+            Pending::Nothing | Pending::Over => {
+                debug_assert!(false, "a tasklet without a slot was chosen");
+            }
+        }
+    }
+
+    /// Collects names and places.
+    fn describe(&mut self, scheduler: &Scheduler) {
+        let mut details = std::mem::take(&mut self.details);
+        for seat in &self.seats {
+            let name = seat.task.who.name.as_ref().map(|it| it.to_string());
+            let spawned_at = seat.task.who.spawned_at;
+            details.tasklets.insert(seat.name, TaskletDetails { name, spawned_at });
+        }
+        for facts in scheduler.home.channels.list() {
+            let Some(channel) = self.channel(facts.id) else { continue };
+            if let Some(name) = &facts.name {
+                details.name_channel(channel, name);
+            }
+            let holders = |all: &[Holder]| {
+                let known = all.iter().filter_map(|it| Some((it.tasklet?, it.used)));
+                let named = known.map(|(id, used)| (self.name(id), used));
+                named.map(|(tasklet, used)| HolderDetails { tasklet, used }).collect()
+            };
+            if let Some(known) = details.channels.get_mut(&channel) {
+                known.senders = holders(&facts.sender_holders);
+                known.receivers = holders(&facts.receiver_holders);
+            }
+        }
+        self.board.describe(details);
+    }
+
+    /// Who waits for a partner waits on the board from when the partner does something else.
+    fn hold(&mut self) {
+        for id in 0..self.seats.len() {
+            let Seat { task, pending: Pending::Nothing, .. } = &self.seats[id] else { continue };
+            let at = task.at.get().unwrap_or(task.who.spawned_at);
+            match task.doing.get() {
+                Doing::Meeting(_, partner) if task.has(flag::COMMITTED) => {
+                    let partner = self.doer(partner.known());
+                    let until = self.board.channel(partner);
+                    self.held(id, Hold { until, freed: None }, at);
+                }
+                _ => {
+                    let what = "an operation that waits without being announced";
+                    self.board.refuse(self.seats[id].name, what, at);
+                }
+            }
+        }
+    }
+
+    /// Offers that a tasklet goes on when its partner has let it go.
+    fn held(&mut self, id: usize, hold: Hold, at: &'static Location<'static>) {
+        let until = Branch::Receive(hold.until);
+        self.seats[id].pending = Pending::Held(hold);
+        self.pending += 1;
+        self.board.offer_at(self.seats[id].name, &[until], at);
+    }
+
+    /// A partner let a tasklet go.
+    fn freed(&mut self, by: Option<TaskletId>, wait: Wait, done: bool) {
+        let by = self.doer(by);
+        match &mut self.seats[wait.task.id().0 as usize].pending {
+            Pending::Held(hold) => {
+                hold.freed = Some((wait, done));
+                self.board.drop_end(by, hold.until, Side::Sender, true);
+            }
+            Pending::Unbegun | Pending::Waiting(_) | Pending::Nothing | Pending::Over => {
+                wait.let_go(done, false);
+            }
+        }
+    }
+
+    /// A tasklet that was touched need not be released if that ended its operation.
+    fn went_on(&mut self, tasklet: TaskletId) {
+        self.touched = self.touched.filter(|it| *it as u64 != tasklet.0);
+    }
+
+    /// Lets a tasklet go on to which something was done that did not end its operation.
+    fn release_touched(&mut self) {
+        let Some(id) = self.touched.take() else { return };
+        let at = self.seats[id].task.who.spawned_at;
+        match std::mem::replace(&mut self.seats[id].pending, Pending::Nothing) {
+            Pending::Unbegun => self.unbegun(id, at),
+            Pending::Waiting(wait) => drop(wait.settle(wait::RETRY)),
+            Pending::Held(hold) => self.held(id, hold, at),
+            Pending::Nothing => {}
+            Pending::Over => self.seats[id].pending = Pending::Over,
+        }
+    }
+}
+
+impl Decide for Bridge<'_, '_> {
+    fn decide(&mut self, scheduler: &Rc<Scheduler>) -> bool {
+        self.pulse.beat();
+        self.report(scheduler);
+        if !scheduler.home.ready.is_empty() {
+            return true; // the root begins by itself
+        }
+        if self.touched.is_some() {
+            self.release_touched();
+            return true;
+        }
+        if self.pending != self.living {
+            self.hold();
+        }
+        match self.board.choose() {
+            Some(event) => {
+                self.perform(scheduler, event);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn look(&mut self, scheduler: &Rc<Scheduler>) {
+        for seat in &mut self.seats {
+            match &mut seat.pending {
+                // The end of the run ends them too, and for that they have to begin.
+                Pending::Unbegun => scheduler.begin(seat.task.clone()),
+                Pending::Held(hold) => {
+                    if let Some((wait, done)) = hold.freed.take() {
+                        wait.let_go(done, false);
+                    }
+                }
+                Pending::Waiting(_) | Pending::Nothing | Pending::Over => {}
+            }
+        }
+        if self.board.wants_details() {
+            self.describe(scheduler);
+        }
+    }
+}
