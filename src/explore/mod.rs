@@ -25,6 +25,9 @@
 //! A failing run becomes [`Overrides`], which [`shrink`] makes as few as possible and which have a
 //! short text form; a [`Report`] explains it.
 //!
+//! With the feature `proptest`, `schedule` is a strategy of proptest: data and schedule shrink
+//! together. [`drive`] checks what concurrent clients see against a sequential [`Model`].
+//!
 //! Time passes only when nothing else can happen, or at any moment with lax timers. That somebody
 //! has waited since an earlier time is never taken for granted: a default may be taken, and a later
 //! waiter be served first, all the same. A real clock gives no such promise either.
@@ -60,11 +63,14 @@ mod draw;
 mod estimate;
 mod event;
 mod isolation;
+mod linear;
 mod listing;
 mod live;
 mod notes;
 mod parallel;
 mod program;
+#[cfg(feature = "proptest")]
+mod property;
 mod quiet;
 mod races;
 mod random;
@@ -86,8 +92,13 @@ pub use clock::Clock;
 pub use dpor::{exhaust, exhaust_with};
 pub use estimate::{Estimate, estimate};
 pub use event::{Branch, ChannelName, Event, Kind, Names, Offer, Side, Slot, TaskletName};
+pub use linear::{Done, History, Model, NotLinear, drive};
 pub use parallel::{exhaust_parallel, sample_parallel};
 pub use program::{Program, observe};
+#[cfg(feature = "proptest")]
+pub use property::{
+    Clients, JointTree, Schedule, ScheduleTree, Schedules, WithData, clients, schedule,
+};
 pub use random::{Mode, portfolio, sample};
 pub use replay::{Overrides, ReplayError, Shrunk, first_difference, shrink};
 pub use report::Report;

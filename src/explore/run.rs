@@ -132,11 +132,19 @@ impl Outcome {
         }
     }
 
+    /// Where in the source it panicked, if that is known.
+    pub(super) fn panicked_at(&self) -> Option<&str> {
+        let Outcome::Panicked(_, what) = self else { return None };
+        what.rsplit_once(", at ").map(|it| it.1)
+    }
+
     /// Whether two runs failed in the same way, apart from messages.
     pub fn same_class(&self, other: &Outcome) -> bool {
         match (self, other) {
-            (Outcome::Panicked(one, _), Outcome::Panicked(two, _))
-            | (Outcome::Refused(one, _), Outcome::Refused(two, _))
+            (Outcome::Panicked(one, _), Outcome::Panicked(two, _)) => {
+                one == two && self.panicked_at() == other.panicked_at()
+            }
+            (Outcome::Refused(one, _), Outcome::Refused(two, _))
             | (Outcome::NotIsolated(one, _), Outcome::NotIsolated(two, _)) => one == two,
             _ => self == other,
         }

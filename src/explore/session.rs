@@ -21,7 +21,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 /// The environment variable whose replay string is run instead of a search.
-const REPLAY: &str = "TASKLETS_REPLAY";
+pub(super) const REPLAY: &str = "TASKLETS_REPLAY";
 
 /// Executions of a search that is not told how many.
 const EXECUTIONS: u64 = 3_000;
@@ -213,7 +213,8 @@ impl Explore {
         if sample.outcome == Outcome::Finished {
             seen.samples.push(Overrides::default());
         }
-        self.conclude(&program, verdict, seen)
+        let (verdict, found) = self.look_again(&program, verdict, &seen);
+        self.conclude(&program, verdict, found)
     }
 
     /// The replay that the environment asks for, if it is of this program.
@@ -247,14 +248,25 @@ impl Explore {
         self.replay_program(&program, overrides)
     }
 
-    #[track_caller]
-    fn program<'a, M: Fn()>(&self, main: &'a M) -> Program<'a, M> {
+    /// What the program is called.
+    pub(super) fn program_name(&self) -> String {
         let thread = std::thread::current();
-        let name = self.name.as_deref().or(thread.name()).unwrap_or("program");
-        Program::at(name, main, Location::caller()).step_limit(self.step_limit)
+        self.name.as_deref().or(thread.name()).unwrap_or("program").into()
     }
 
-    fn search_program<M: Fn() + ?Sized>(&self, program: &Program<'_, M>) -> Explored {
+    #[track_caller]
+    pub(super) fn program<'a, M: Fn() + ?Sized>(&self, main: &'a M) -> Program<'a, M> {
+        let program = Program::at(self.program_name(), main, Location::caller());
+        program.step_limit(self.step_limit)
+    }
+
+    fn search_program(&self, program: &dyn System) -> Explored {
+        let (verdict, found) = self.find(program);
+        self.conclude(program, verdict, found)
+    }
+
+    /// Searches for a failure.
+    pub(super) fn find(&self, program: &dyn System) -> (Verdict, Option<Failure>) {
         let witness = Witness::new(program);
         let (system, settings) = (&witness as &dyn System, &self.settings);
         let ignore = &mut |_: &Run, _: &Names| ();
@@ -265,16 +277,17 @@ impl Explore {
             Search::Within(overrides) => within_overrides(system, overrides, settings, ignore),
             Search::Random(mode) => sample(system, mode, self.seed, settings, ignore),
         };
-        self.conclude(program, verdict, witness.seen())
+        let seen = witness.seen();
+        self.look_again(program, verdict, &seen)
     }
 
-    /// What the search did not look for is looked for now; then what was found is reported.
-    fn conclude<M: Fn() + ?Sized>(
+    /// What the search did not look for is looked for now; the failure to report.
+    fn look_again(
         &self,
-        program: &Program<'_, M>,
+        program: &dyn System,
         mut verdict: Verdict,
-        seen: Seen,
-    ) -> Explored {
+        seen: &Seen,
+    ) -> (Verdict, Option<Failure>) {
         let settings = &self.settings;
         if verdict.failures.is_empty() {
             verdict.failures.extend(isolation::check(program, settings, &seen.samples));
@@ -290,12 +303,40 @@ impl Explore {
         let class = |it: &Failure| std::mem::discriminant(&it.outcome);
         let alike = verdict.failures.iter().filter(|it| class(it) == class(&verdict.failures[0]));
         let shortest = alike.min_by_key(|it| it.events.len()).cloned();
-        let report = shortest.map(|it| self.report(program, it, verdict.to_string()));
+        (verdict, shortest)
+    }
+
+    fn conclude(&self, program: &dyn System, verdict: Verdict, found: Option<Failure>) -> Explored {
+        let report = found.map(|it| self.report(program, it, verdict.to_string()));
         Explored { verdict, report }
     }
 
+    /// The failure to which a schedule leads, if it leads to one.
+    ///
+    /// Whether tasklets are isolated takes two runs more, so it is looked at only if asked for.
+    #[cfg(feature = "proptest")]
+    pub(super) fn retry(
+        &self,
+        program: &dyn System,
+        overrides: &Overrides,
+        isolated: bool,
+    ) -> Option<Failure> {
+        let mut names = Names::new();
+        let run = overrides.replay(program, &mut names, &self.settings);
+        if isolated && run.outcome == Outcome::Finished {
+            return isolation::check(program, &self.settings, std::slice::from_ref(overrides));
+        }
+        if run.outcome == Outcome::StepBound && !self.endless {
+            return isolation::livelock(program, &self.settings, overrides);
+        }
+        run.outcome.is_failure().then(|| {
+            let schedule = Overrides::of(&run, &names);
+            Failure::new(run.outcome.clone(), &run, &names, schedule)
+        })
+    }
+
     /// Shrinks a failure and writes it down.
-    fn report(&self, program: &dyn System, found: Failure, search: String) -> Report {
+    pub(super) fn report(&self, program: &dyn System, found: Failure, search: String) -> Report {
         let mut names = Names::new();
         let outcome = found.outcome_in(&mut names);
         let mut detailed = self.settings;
@@ -352,7 +393,7 @@ impl Explore {
 }
 
 /// What the environment asks to replay, if it is for this program.
-fn asked_for(program: &str) -> Result<Option<Overrides>, ReplayError> {
+pub(super) fn asked_for(program: &str) -> Result<Option<Overrides>, ReplayError> {
     let Ok(text) = std::env::var(REPLAY) else { return Ok(None) };
     match Overrides::parse(&text, program) {
         Ok(overrides) => Ok(Some(overrides)),
