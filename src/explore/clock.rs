@@ -72,6 +72,14 @@ impl Clock {
         *self.entry(slot.tasklet) = (u64::from(slot.nth) + 1) * SLOT;
     }
 
+    /// The same, without what `tasklet` did after its last finished slot.
+    pub(super) fn without_drops(&self, tasklet: TaskletName) -> Clock {
+        let mut past = self.clone();
+        let entry = past.entry(tasklet);
+        *entry -= *entry % SLOT;
+        past
+    }
+
     /// The tasklet dropped an end in its present local step.
     pub(super) fn count_drop(&mut self, tasklet: TaskletName) {
         *self.entry(tasklet) += 1;

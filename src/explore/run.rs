@@ -292,8 +292,11 @@ impl Run {
                 let tick = self.ticks.iter().find(|it| it.time >= deadline)?;
                 Some((Kind::Timer, tick.clock.clone()))
             }
-            Branch::Join(other) | Branch::Cancel(other) => {
-                self.ended(other).map(|past| (Kind::Ended, past.clone()))
+            Branch::Join(other) => self.ended(other).map(|past| (Kind::Ended, past.clone())),
+            // It comes too late as soon as the last operation is over: what the tasklet drops
+            // after that may come later still.
+            Branch::Cancel(other) => {
+                self.ended(other).map(|past| (Kind::Ended, past.without_drops(other)))
             }
         }
     }

@@ -318,7 +318,13 @@ impl<'l> Model<'l> {
         let nobody = *outcome == Outcome::Nobody;
         if matches!(call.answer, Answer::Open) {
             let enabled = self.rules.enabled(who);
-            if nobody && call.until == Until::Now {
+            // A limit that is over makes it an attempt.
+            let over = match call.until {
+                Until::Now => true,
+                Until::At(at) => at <= self.rules.now,
+                Until::Forever => false,
+            };
+            if nobody && over {
                 claim(enabled.is_empty(), || format!("arms {enabled:?} could happen"))?;
                 self.rules.task(who).call = None;
                 return Ok(());
