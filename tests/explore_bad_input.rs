@@ -4,7 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use tasklets::explore::{Mode, Outcome, Program, Rules, Settings, Verdict, exhaust_with, sample};
+use tasklets::explore::{
+    Mode, Outcome, Program, Rules, Settings, Verdict, exhaust, exhaust_with, sample,
+};
 use tasklets::{
     Builder, Receiver, Sender, Tasklet, TaskletRef, block_trap, channel, current, pause, run,
     snapshot, spawn, switch_trap, yield_now,
@@ -317,4 +319,31 @@ fn a_cancellation_that_is_ignored_ends_all_the_same() {
         assert_eq!(pause(), Err(tasklets::Halt::Cancelled));
     };
     assert_eq!(outcomes(&oneself).0, ["finished"]);
+}
+
+/// Sends when it is dropped, if anybody is there.
+struct LastWord(Sender<()>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        drop(self.0.try_send(()));
+    }
+}
+
+#[test]
+fn what_a_destructor_does_while_its_tasklet_unwinds_is_not_taken_for_explored() {
+    let joined = || {
+        let (tx, rx) = channel::<()>();
+        let failing = spawn(move || {
+            let _last = LastWord(tx);
+            panic!("as planned");
+        });
+        let heard = rx.recv();
+        assert!(failing.join().is_err());
+        // In production it may have been heard.
+        assert!(heard.is_err(), "the destructor found a partner");
+    };
+    let verdict = exhaust(&Program::new("joined", &joined), &SETTINGS);
+    assert!(!verdict.exhausted && verdict.refused, "{verdict}");
+    assert!(matches!(verdict.failures[0].outcome, Outcome::Refused(..)), "{verdict}");
 }

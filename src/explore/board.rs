@@ -83,6 +83,8 @@ pub struct Board<'a> {
     panic: Option<(TaskletName, String)>,
     /// The first thing that cannot be explored.
     pub(super) refused: Option<(TaskletName, String)>,
+    /// The first thing that was explored in one way only.
+    pub(super) doubted: Option<(TaskletName, String)>,
     /// Set when the run was stopped from outside.
     stopped: Option<Outcome>,
 }
@@ -127,6 +129,7 @@ impl<'a> Board<'a> {
             now: 0,
             panic: None,
             refused: None,
+            doubted: None,
             stopped: None,
         };
         board.live(TaskletName::ROOT).alive = true;
@@ -433,6 +436,9 @@ impl<'a> Board<'a> {
         }
         if let Some((tasklet, message)) = &self.panic {
             return Outcome::Panicked(*tasklet, message.clone());
+        }
+        if let Some((tasklet, what)) = &self.doubted {
+            return Outcome::Refused(*tasklet, what.clone());
         }
         if self.live[0].alive && !self.live[0].daemon {
             return Outcome::Deadlock;

@@ -146,6 +146,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
                 self.seats[tasklet.0 as usize].pending = Pending::Over;
                 self.board.end(self.name(tasklet));
             }
+            News::Doubted { by, at } => self.board.doubt(self.name(by), at),
             News::Panicking { by } => self.board.panicking(self.name(by)),
             News::Observed { by, digest } => self.board.observe(self.name(by), digest),
             News::Refused { by, what, at } => self.board.refuse(self.doer(by), what, at),

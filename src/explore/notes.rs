@@ -27,6 +27,15 @@ impl Board<'_> {
         }
     }
 
+    /// `tasklet` did something that is explored in one way only; that counts unless the run fails
+    /// by a panic.
+    pub(super) fn doubt(&mut self, tasklet: TaskletName, at: &Location<'_>) {
+        if self.doubted.is_none() {
+            let what = format!("an operation while the tasklet unwinds, at {at}");
+            self.doubted = Some((tasklet, what));
+        }
+    }
+
     /// `tasklet` has seen something that `digest` tells apart from others.
     pub fn observe(&mut self, tasklet: TaskletName, digest: u64) {
         let live = self.live(tasklet);

@@ -43,7 +43,8 @@ impl Bench {
 /// A run that does what nobody can decide ends as [`Refused`](super::Outcome::Refused), with the
 /// place: it looks at others without an operation (`state`, `balance`, `is_closed`, a snapshot),
 /// orders the ready queue, operates under a trap, or uses channels and tasklets of another run.
-/// A destructor that operates while its tasklet unwinds finds nobody, since nothing can wait there.
+/// So does one in which a destructor operates while its tasklet unwinds, and whose panics are all
+/// joined: nobody can wait there, so it is seen to find nobody only.
 /// The failures of a scope are in the order of spawning.
 pub struct Program<'a, M: ?Sized = dyn Fn() + 'a> {
     name: String,

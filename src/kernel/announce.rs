@@ -53,6 +53,8 @@ pub(crate) fn announce(
 ) -> Result<Go, Halt> {
     let Some(task) = controlled() else { return Ok(Go::Free) };
     if thread::panicking() {
+        // Nobody can wait here, so nobody is found; in production somebody might be.
+        tell(&task, News::Doubted { by: task.id(), at });
         return Ok(Go::Free);
     }
     if task.has(flag::BLOCK_TRAP | flag::SWITCH_TRAP) {

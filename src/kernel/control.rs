@@ -74,6 +74,11 @@ pub(crate) enum News {
     Ended {
         tasklet: TaskletId,
     },
+    /// A tasklet did something whose outcome nobody could decide; it may make no difference.
+    Doubted {
+        by: TaskletId,
+        at: &'static Location<'static>,
+    },
     /// A tasklet panics.
     Panicking {
         by: TaskletId,
