@@ -222,12 +222,15 @@ impl<'a> Board<'a> {
         of.push(place);
         live.pending = Some(place);
         let (clock, observed) = (live.clock.clone(), live.observed);
-        let (mut all, mut digests) = (SmallVec::new(), SmallVec::new());
+        let (mut all, mut digests) = (SmallVec::new(), Vec::new());
         for (branch, digest) in branches {
             self.watched |= matches!(branch, Branch::Join(_) | Branch::Cancel(_));
             self.open.push(Open { branch, place, index: all.len() as u16 });
+            if digest.is_some() || !digests.is_empty() {
+                digests.resize(all.len(), None);
+                digests.push(digest);
+            }
             all.push(branch);
-            digests.push(digest);
         }
         self.run.slots.push(SlotRecord {
             slot,
@@ -395,8 +398,9 @@ impl<'a> Board<'a> {
         {
             before.join(&past);
         }
-        let value = first.digests[index]
-            .unwrap_or_else(|| mix(self.live[tasklet].view, u64::from(event.first.branch)));
+        let told = first.digests.get(index).copied().flatten();
+        let value =
+            told.unwrap_or_else(|| mix(self.live[tasklet].view, u64::from(event.first.branch)));
         let mut after = before.clone();
         event.offers().for_each(|it| after.finish(it.slot));
         for offer in event.offers() {

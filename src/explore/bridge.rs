@@ -65,6 +65,7 @@ pub(super) struct Bridge<'a, 'b> {
     /// Names and places, if a report is to be made.
     details: Details,
     news: Vec<News>,
+    ways: Vec<Way>,
     branches: Vec<Branch>,
     /// How many live, and how many of them have a slot on the board.
     living: usize,
@@ -83,6 +84,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
             channels: Vec::new(),
             details: Details::default(),
             news: Vec::new(),
+            ways: Vec::new(),
             branches: Vec::new(),
             living: 0,
             pending: 0,
@@ -106,15 +108,17 @@ impl<'a, 'b> Bridge<'a, 'b> {
 
     /// Reports what the tasklets did, in order.
     fn report(&mut self, scheduler: &Scheduler) {
-        let mut news = std::mem::take(&mut self.news);
+        let (mut news, mut ways) = (std::mem::take(&mut self.news), std::mem::take(&mut self.ways));
         if let Some(control) = &scheduler.home.control {
-            control.take(&mut news);
+            control.take(&mut news, &mut ways);
         }
-        news.drain(..).for_each(|it| self.report_one(scheduler, it));
-        self.news = news;
+        let mut left = &ways[..];
+        news.drain(..).for_each(|it| self.report_one(scheduler, it, &mut left));
+        ways.clear();
+        (self.news, self.ways) = (news, ways);
     }
 
-    fn report_one(&mut self, scheduler: &Scheduler, news: News) {
+    fn report_one(&mut self, scheduler: &Scheduler, news: News, ways_left: &mut &[Way]) {
         match news {
             News::Spawned { parent, child } => self.spawned(scheduler, parent, child),
             News::Made { maker, channel, at } => {
@@ -138,7 +142,11 @@ impl<'a, 'b> Bridge<'a, 'b> {
                     }
                 }
             }
-            News::Announced { wait, ways, at } => self.announced(wait, &ways, at),
+            News::Announced { wait, ways, at } => {
+                let (ways, left) = ways_left.split_at(ways);
+                *ways_left = left;
+                self.announced(wait, ways, at);
+            }
             News::Freed { by, wait, done } => self.freed(by, wait, done),
             News::Ended { tasklet } => {
                 self.living -= 1;

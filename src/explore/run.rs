@@ -17,9 +17,10 @@ pub struct SlotRecord {
     /// Which operation it is.
     pub slot: Slot,
     /// The ways in which it could complete.
-    pub branches: SmallVec<[Branch; 4]>,
-    /// What the value of each branch is told apart by, where the system says so.
-    pub digests: SmallVec<[Option<u64>; 4]>,
+    pub branches: SmallVec<[Branch; 2]>,
+    /// What the value of each branch is told apart by, where the system says so; of no branch, if
+    /// it never does.
+    pub digests: Vec<Option<u64>>,
     /// What had to happen before the tasklet came here.
     pub clock: Clock,
     /// How many events had happened when the offers were published.

@@ -3,7 +3,7 @@
 //! Always: who has been told that a branch was chosen carries exactly that one out. A tasklet that
 //! may not be suspended where it is announces nothing, and finds nobody.
 
-use super::control::{Control, News, Way, Ways};
+use super::control::{Control, News, Way};
 use super::name::TaskletId;
 use super::running;
 use super::task::{Doing, Task, flag};
@@ -73,12 +73,9 @@ pub(crate) fn announce(
             return Err(running::fail(&task, why));
         }
         let wait = Wait::open(task.clone());
-        let mut ways: Ways = ways.into();
         let own = ways.len();
-        if let Some(deadline) = deadline(&task, stops) {
-            ways.push(Way::Timer(deadline));
-        }
-        control.tell(News::Announced { wait, ways, at });
+        let until = deadline(&task, stops).map(Way::Timer);
+        control.tell_announced(wait, ways.iter().copied().chain(until), at);
         let outcome = running::park(&task, doing, at);
         if outcome >= wait::NO_BRANCH {
             if stops == Stops::All

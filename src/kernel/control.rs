@@ -58,10 +58,11 @@ pub(crate) enum News {
         last: bool,
         name: Option<Rc<str>>,
     },
-    /// A tasklet waits under `wait` for one of `ways` to be decided.
+    /// A tasklet waits under `wait` for one of its ways to be decided: the next so many of those
+    /// that were told beside the news.
     Announced {
         wait: Wait,
-        ways: Ways,
+        ways: usize,
         at: &'static Location<'static>,
     },
     /// A tasklet that has met a partner need not wait for it any longer: the operation is done,
@@ -100,6 +101,8 @@ pub(crate) enum News {
 pub(crate) struct Control {
     on: Cell<bool>,
     news: RefCell<Vec<News>>,
+    /// The ways of announced operations, in the order of the news.
+    ways: RefCell<Vec<Way>>,
     /// Tasklets that may be spawned still.
     spawns_left: Cell<u32>,
     /// The tasklets of this run, and later ones, have this stamp or one of those that come next.
@@ -113,6 +116,7 @@ impl Control {
         Control {
             on: Cell::new(false),
             news: RefCell::default(),
+            ways: RefCell::default(),
             spawns_left: Cell::new(0),
             first_stamp: Cell::new(0),
             ending: Cell::new(None),
@@ -129,8 +133,8 @@ impl Control {
     /// Lets the run go its own way; what it tells from here on is forgotten.
     pub(crate) fn end(&self) {
         self.on.set(false);
-        let news = self.news.take();
-        drop(news);
+        let told = (self.news.take(), self.ways.take());
+        drop(told);
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -143,9 +147,25 @@ impl Control {
         }
     }
 
-    /// Moves what has been told since into `all`.
-    pub(crate) fn take(&self, all: &mut Vec<News>) {
-        all.append(&mut self.news.borrow_mut());
+    /// Tells of an operation that waits.
+    pub(super) fn tell_announced(
+        &self,
+        wait: Wait,
+        ways: impl Iterator<Item = Way>,
+        at: &'static Location<'static>,
+    ) {
+        let mut told = self.ways.borrow_mut();
+        let before = told.len();
+        told.extend(ways);
+        let ways = told.len() - before;
+        drop(told);
+        self.tell(News::Announced { wait, ways, at });
+    }
+
+    /// Moves what has been told since into `news` and `ways`.
+    pub(crate) fn take(&self, news: &mut Vec<News>, ways: &mut Vec<Way>) {
+        news.append(&mut self.news.borrow_mut());
+        ways.append(&mut self.ways.borrow_mut());
     }
 
     /// Counts a tasklet; false if there have been too many.
