@@ -1,6 +1,6 @@
 //! Real programs under every schedule: as many traces as there are, and the faults that they have.
 
-use tasklets::explore::{Outcome, Program, Settings, Verdict, exhaust};
+use tasklets::explore::{Outcome, Program, Settings, Verdict, every_state, exhaust};
 use tasklets::{Receiver, Sender, channel, spawn};
 
 fn all(main: &dyn Fn()) -> Verdict {
@@ -77,4 +77,21 @@ fn a_pipe_has_one_trace() {
     let verdict = all(&|| pipe(3, 5));
     assert_eq!((verdict.traces, verdict.executions), (1, 1), "{verdict}");
     assert!(verdict.failures.is_empty(), "{verdict}");
+}
+
+#[test]
+fn values_without_size_make_few_states_of_many_traces() {
+    let main = || {
+        let (tx, rx) = channel();
+        for _ in 0..3 {
+            let tx = tx.clone();
+            spawn(move || (0..10).for_each(|_| tx.send(()).unwrap()));
+        }
+        drop(tx);
+        assert_eq!(rx.iter().count(), 30);
+    };
+    let verdict = every_state(&Program::new("units", &main), &Settings::default(), &mut |_, _| ());
+    assert!(verdict.exhausted && verdict.failures.is_empty(), "{verdict}");
+    // How many each has sent still, and the end: 11 x 11 x 11 and the last receive.
+    assert_eq!(verdict.states, Some(1_332), "{verdict}");
 }

@@ -101,7 +101,7 @@ impl<T> Core<T> {
         });
         if let Some(task) = running::current() {
             core.list(&task.home);
-            announce::made(&task, core.id, made_at);
+            announce::made(&task, core.id, size_of::<T>() == 0, made_at);
         }
         core
     }

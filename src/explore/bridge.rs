@@ -17,6 +17,7 @@ use crate::kernel::task::{Doing, Holder, Task, flag};
 use crate::kernel::trace::{ChannelId, Direction};
 use crate::kernel::wait::{self, Wait};
 use crate::runtime::Decide;
+use smallvec::SmallVec;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -52,6 +53,14 @@ struct Seat {
     never_waits: bool,
 }
 
+/// A channel of the present run.
+struct Known {
+    id: ChannelId,
+    name: ChannelName,
+    /// Whether all its values are the same.
+    unit: bool,
+}
+
 /// One run.
 pub(super) struct Bridge<'a, 'b> {
     pub(super) board: &'a mut Board<'b>,
@@ -61,7 +70,7 @@ pub(super) struct Bridge<'a, 'b> {
     /// The ids of tasklets, indexed by their names.
     ids: Vec<usize>,
     /// In the order in which they were made.
-    channels: Vec<(ChannelId, ChannelName)>,
+    channels: Vec<Known>,
     /// Names and places, if a report is to be made.
     details: Details,
     news: Vec<News>,
@@ -102,8 +111,12 @@ impl<'a, 'b> Bridge<'a, 'b> {
     }
 
     fn channel(&self, channel: ChannelId) -> Option<ChannelName> {
-        let place = self.channels.binary_search_by_key(&channel, |it| it.0).ok()?;
-        Some(self.channels[place].1)
+        self.known(channel).map(|it| it.name)
+    }
+
+    fn known(&self, channel: ChannelId) -> Option<&Known> {
+        let place = self.channels.binary_search_by_key(&channel, |it| it.id).ok()?;
+        Some(&self.channels[place])
     }
 
     /// Reports what the tasklets did, in order.
@@ -121,9 +134,9 @@ impl<'a, 'b> Bridge<'a, 'b> {
     fn report_one(&mut self, scheduler: &Scheduler, news: News, ways_left: &mut &[Way]) {
         match news {
             News::Spawned { parent, child } => self.spawned(scheduler, parent, child),
-            News::Made { maker, channel, at } => {
+            News::Made { maker, channel, unit, at } => {
                 let name = self.board.channel(self.name(maker));
-                self.channels.push((channel, name));
+                self.channels.push(Known { id: channel, name, unit });
                 if self.board.wants_details() {
                     let (senders, receivers) = (Vec::new(), Vec::new());
                     let made = ChannelDetails { name: None, made_at: at, senders, receivers };
@@ -229,7 +242,14 @@ impl<'a, 'b> Bridge<'a, 'b> {
         self.seats[id].never_waits = ways.contains(&Way::Default);
         self.seats[id].pending = Pending::Waiting(wait);
         self.pending += 1;
-        self.board.offer_at(name, &branches, at);
+        // A value without size tells nobody who sent it.
+        let unit = |way: &Way| match way {
+            Way::Send(channel) => self.known(*channel).is_some_and(|it| it.unit),
+            _ => false,
+        };
+        let digests = ways.iter().map(|it| unit(it).then_some(0));
+        let digests: SmallVec<[Option<u64>; 4]> = digests.collect();
+        self.board.offer_with_at(name, branches.iter().copied().zip(digests), at);
         self.branches = branches;
     }
 

@@ -16,7 +16,17 @@ impl Board<'_> {
         branches: &[Branch],
         at: &'static Location<'static>,
     ) {
-        self.offer(tasklet, branches);
+        self.offer_with_at(tasklet, branches.iter().map(|it| (*it, None)), at);
+    }
+
+    /// As [`offer_with`](Self::offer_with), and says where in the source the operation is.
+    pub(super) fn offer_with_at(
+        &mut self,
+        tasklet: TaskletName,
+        branches: impl IntoIterator<Item = (Branch, Option<u64>)>,
+        at: &'static Location<'static>,
+    ) {
+        self.offer_with(tasklet, branches);
         self.run.places.push(at);
     }
 

@@ -265,8 +265,8 @@ pub(crate) fn observed(digest: u64) {
 }
 
 /// Tells of a channel that the running tasklet has made.
-pub(crate) fn made(task: &Task, channel: ChannelId, at: &'static Location<'static>) {
-    tell(task, News::Made { maker: task.id(), channel, at });
+pub(crate) fn made(task: &Task, channel: ChannelId, unit: bool, at: &'static Location<'static>) {
+    tell(task, News::Made { maker: task.id(), channel, unit, at });
 }
 
 /// Tells of a handle that was dropped.

@@ -48,6 +48,8 @@ pub(crate) enum News {
     Made {
         maker: TaskletId,
         channel: ChannelId,
+        /// Whether all its values are the same.
+        unit: bool,
         at: &'static Location<'static>,
     },
     /// A handle was dropped; `last` if its end has no other.
