@@ -193,6 +193,8 @@ impl<'scope> Scope<'scope, '_> {
         let at = Location::caller();
         let children = self.loan.state.clone();
         let scheduler = Scheduler::active().expect("a scope is open only in a run");
+        // A child that spawns has to know what has become of the scope, and to be known of.
+        announce::touch(&children.parent, at);
         let value = Rc::new(Cell::new(None));
         let (result, watched) = (value.clone(), children.clone());
         let body = self.loan.erase(move || {

@@ -32,6 +32,7 @@ fn outcomes(main: &dyn Fn()) -> (Vec<String>, Verdict) {
         all.push(run.outcome.text(names));
     });
     let cut = |it: String| it.split(", at ").next().unwrap_or_default().to_owned();
+    assert!(!all.is_empty(), "nothing was run");
     let mut all: Vec<_> = all.into_iter().map(cut).collect();
     all.sort();
     all.dedup();

@@ -82,3 +82,32 @@ fn a_search_without_parallel_form_runs_on_one_thread() {
     let (one, two) = (explorer.run(merge), explorer.run_parallel(NonZero::new(2).unwrap(), merge));
     assert_eq!(one.verdict.to_string(), two.verdict.to_string());
 }
+
+/// Two who share a list beside their channels.
+fn share() {
+    let shared = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let each = (0..2).map(|number| {
+        let shared = shared.clone();
+        spawn(move || {
+            shared.borrow_mut().push(number);
+            if shared.borrow().len() == 1 {
+                tasklets::yield_now();
+            }
+        })
+    });
+    each.collect::<Vec<_>>().into_iter().for_each(|it| it.join().unwrap());
+}
+
+#[test]
+fn what_is_not_isolated_is_found_on_any_number_of_threads_and_replays() {
+    let explorer = Explore::new().name("share").search(Search::Exhaustive);
+    let one = explorer.run(share);
+    let many = explorer.run_parallel(NonZero::new(2).unwrap(), share);
+    for explored in [one, many] {
+        let report = explored.report.expect("they share a list");
+        assert!(report.outcome.contains("is not isolated"), "{report}");
+        assert!(!explored.verdict.exhausted && !explored.verdict.isolated);
+        let again = explorer.replay(&report.replay, share).unwrap().report.expect("as before");
+        assert!(again.outcome.contains("is not isolated"), "{again}");
+    }
+}

@@ -8,7 +8,7 @@ use std::panic::catch_unwind;
 use std::time::Duration;
 
 use results::{SECOND, fail, ignore, label, results, set};
-use tasklets::explore::{Program, Settings, exhaust_with};
+use tasklets::explore::{Program, Settings, every_choice, exhaust, exhaust_with};
 use tasklets::{
     Builder, Halt, JoinError, Operation, Prefer, blocking, channel, current, now, pause, scope,
     select, shield, sleep, spawn, take_injected, tasklet_local, tick, try_scope, within, yield_now,
@@ -217,4 +217,28 @@ fn a_panic_counts_unless_it_is_joined() {
         assert!(rx.recv() == Ok(1) || catch_unwind(|| fail::<()>("order")).is_ok());
     };
     assert_eq!(ending(&|| ignore(catch_unwind(sometimes))), set(["finished".into()]));
+}
+
+#[test]
+fn children_that_spawn_into_their_scope_see_what_became_of_it() {
+    let results = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    let main = || {
+        let ended = try_scope(|s| {
+            for number in 0..2 {
+                s.spawn(move || {
+                    s.spawn_try(move || Err::<(), _>(format!("{number}")));
+                });
+            }
+        });
+        let failures = ended.unwrap_err().failures.into_iter();
+        let all: Vec<_> = failures.map(|it| format!("{:?}", it.cause)).collect();
+        results.borrow_mut().insert(all);
+    };
+    let verdict = exhaust(&Program::new("nested", &main), &Settings::default());
+    assert!(verdict.exhausted, "{verdict}");
+    let found = results.take();
+    let few = Settings { executions_max: 5_000, ..Settings::default() };
+    every_choice(&Program::new("nested", &main), &few, &mut |_, _| ());
+    assert!(results.take().is_subset(&found), "brute force sees more than {found:?}");
+    assert!(found.len() >= 3, "either one is cancelled by the other, or neither: {found:?}");
 }

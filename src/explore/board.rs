@@ -74,6 +74,8 @@ pub struct Board<'a> {
     stale: bool,
     /// Whether anybody ever waited for the end of a tasklet.
     watched: bool,
+    /// Whether anybody ever cancelled somebody.
+    cancels: bool,
     /// Whether the record has no clocks, and whether they would have been needed.
     light: bool,
     missing: Cell<bool>,
@@ -124,6 +126,7 @@ impl<'a> Board<'a> {
             fresh,
             stale: true,
             watched: false,
+            cancels: false,
             light,
             missing: Cell::new(false),
             now: 0,
@@ -224,6 +227,7 @@ impl<'a> Board<'a> {
         let (clock, observed) = (live.clock.clone(), live.observed);
         let (mut all, mut digests) = (SmallVec::new(), Vec::new());
         for (branch, digest) in branches {
+            self.cancels |= matches!(branch, Branch::Cancel(_));
             self.watched |= matches!(branch, Branch::Join(_) | Branch::Cancel(_));
             self.open.push(Open { branch, place, index: all.len() as u16 });
             if digest.is_some() || !digests.is_empty() {
@@ -317,8 +321,8 @@ impl<'a> Board<'a> {
     fn list(&mut self) {
         let (run, names, rules) = (&self.run, &*self.names, &self.rules);
         let missing = self.light.then_some(&self.missing);
-        let (places, open, watched) = (&self.waiting[..], &self.open[..], self.watched);
-        let waiting = Waiting { run, places, open, names, rules, watched, missing };
+        let (places, open, cancels) = (&self.waiting[..], &self.open[..], self.cancels);
+        let waiting = Waiting { run, places, open, names, rules, cancels, missing };
         if std::mem::take(&mut self.stale) {
             waiting.list(&mut self.enabled);
         } else {

@@ -384,11 +384,9 @@ impl<'a, 'b> Bridge<'a, 'b> {
             Pending::Over => self.seats[id].pending = Pending::Over,
         }
     }
-}
 
-impl Decide for Bridge<'_, '_> {
-    fn decide(&mut self, scheduler: &Rc<Scheduler>) -> bool {
-        self.pulse.beat();
+    /// Makes the next thing happen; false if nothing can.
+    fn decide_unwatched(&mut self, scheduler: &Rc<Scheduler>) -> bool {
         self.report(scheduler);
         if !scheduler.home.ready.is_empty() {
             return true; // the root begins by itself
@@ -407,6 +405,16 @@ impl Decide for Bridge<'_, '_> {
             }
             None => false,
         }
+    }
+}
+
+impl Decide for Bridge<'_, '_> {
+    fn decide(&mut self, scheduler: &Rc<Scheduler>) -> bool {
+        self.pulse.beat();
+        self.pulse.watch(false); // what takes time here is no tasklet's step
+        let goes_on = self.decide_unwatched(scheduler);
+        self.pulse.watch(true);
+        goes_on
     }
 
     fn look(&mut self, scheduler: &Rc<Scheduler>) {

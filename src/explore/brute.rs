@@ -18,11 +18,15 @@ pub fn every_choice(
     let (mut ways, mut desk) = (Ways::default(), Desk::default());
     loop {
         execute_at(&mut desk, system, &mut names, settings.rules, &mut |enabled| {
-            Choice::Take(ways.next(enabled.events.len()))
+            ways.next(enabled.events.len())
         });
         let run = &desk.run;
         look(run, &names);
         let goes_on = verdict.count(run, &names, settings);
+        verdict.diverged = ways.diverged;
+        if verdict.diverged {
+            return verdict;
+        }
         if !ways.turn() {
             verdict.exhausted = verdict.cut == 0 && !verdict.refused;
             return verdict;
@@ -40,6 +44,8 @@ pub(super) struct Ways {
     stack: Vec<(usize, usize)>,
     /// How many choices the present run has made.
     depth: usize,
+    /// Whether the same choices have led to something else.
+    pub(super) diverged: bool,
 }
 
 impl Ways {
@@ -48,13 +54,15 @@ impl Ways {
         self.depth == self.stack.len()
     }
 
-    /// The next choice of the present run, among so many.
-    pub(super) fn next(&mut self, count: usize) -> usize {
+    /// The next choice of the present run, among so many; none if there were not as many before.
+    pub(super) fn next(&mut self, count: usize) -> Choice {
         if self.is_new() {
             self.stack.push((0, count));
         }
         self.depth += 1;
-        self.stack[self.depth - 1].0
+        let (taken, ways) = self.stack[self.depth - 1];
+        self.diverged |= ways != count;
+        if self.diverged { Choice::Abandon } else { Choice::Take(taken) }
     }
 
     /// Turns to the next run; false if there is none.

@@ -197,7 +197,9 @@ pub(super) fn search(
         let more = verdict.count(run, names, settings);
         seen += 1;
         if !tree.grow(run) {
-            verdict.exhausted = verdict.cut == before && !verdict.refused;
+            // A program that is the same each time has no more traces than this search had runs.
+            verdict.diverged |= verdict.traces > seen;
+            verdict.exhausted = verdict.cut == before && !verdict.refused && !verdict.diverged;
             verdict.estimate = None;
             return;
         }

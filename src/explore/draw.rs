@@ -133,7 +133,7 @@ impl<'a> Draw<'a> {
         (self.arrivals, self.intended) = (0, None);
         if let Mode::Pct(depth) = mode {
             let (random, steps) = (&self.random, self.known.longest.max(2));
-            self.changes.extend((1..depth).map(|_| random.choose(steps)));
+            self.changes.extend((1..depth.min(1_000)).map(|_| random.choose(steps)));
         }
         if mode == Mode::Selective && !self.known.uses.is_empty() {
             // A channel comes up as often as tasklets use it.

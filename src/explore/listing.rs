@@ -30,8 +30,8 @@ pub(super) struct Waiting<'a> {
     pub(super) open: &'a [Open],
     pub(super) names: &'a Names,
     pub(super) rules: &'a Rules,
-    /// Whether any slot ever cancelled another or waited for its end.
-    pub(super) watched: bool,
+    /// Whether any slot ever cancelled another.
+    pub(super) cancels: bool,
     /// Set if the record has no clocks and they would be needed; none if it has them.
     pub(super) missing: Option<&'a Cell<bool>>,
 }
@@ -106,10 +106,16 @@ impl Waiting<'_> {
                 }
             }
         }
-        if self.watched {
-            for other in self.places.iter().filter(|it| **it != place && !later.contains(it)) {
-                self.cancel(record, &self.run.slots[*other], events);
-                self.cancel(&self.run.slots[*other], record, events);
+        if self.cancels {
+            let cancels =
+                |it: &SlotRecord| it.branches.iter().any(|it| matches!(it, Branch::Cancel(_)));
+            let mine = cancels(record);
+            for other in self.places.iter().filter(|it| **it != place) {
+                let peer = &self.run.slots[*other];
+                if (mine || cancels(peer)) && !later.contains(other) {
+                    self.cancel(record, peer, events);
+                    self.cancel(peer, record, events);
+                }
             }
         }
     }

@@ -32,6 +32,9 @@
 //! has waited since an earlier time is never taken for granted: a default may be taken, and a later
 //! waiter be served first, all the same. A real clock gives no such promise either.
 //!
+//! While a program is explored, its panics are not printed; for that the process's panic hook is
+//! wrapped, once, by one that calls the former for all other panics. A report shows the panic.
+//!
 //! # What one execution is
 //!
 //! Every tasklet runs to its next operation and announces it; that is a *slot*, its branches are

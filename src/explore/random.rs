@@ -112,12 +112,13 @@ pub fn sample(
 ) -> Verdict {
     let (mut names, mut verdict) = (Names::new(), Verdict::default());
     let plan = Plan { mode: Some(mode), seed };
-    draw_all(system, plan, settings, &mut names, &mut verdict, look);
+    let mut drawing = Drawing::new(plan);
+    drawing.go_on(u64::MAX, (system, settings), (&mut names, &mut verdict), look);
     verdict
 }
 
-/// Runs `system` with the default schedule; then, if there seem to be no more traces than
-/// executions are left, searches them all, else draws schedules in all ways by turns.
+/// Runs `system` with the default schedule, then with some drawn in all ways by turns; then, if
+/// there seem to be no more traces than executions are left, searches them all, else draws on.
 ///
 /// ```
 /// use tasklets::explore::{Board, Branch, Settings, System, TaskletName, portfolio};
@@ -145,20 +146,33 @@ pub fn portfolio(
     look: &mut dyn FnMut(&Run, &Names),
 ) -> Verdict {
     let (mut names, mut verdict) = (Names::new(), Verdict::default());
+    let mut drawing = Drawing::new(Plan { mode: None, seed });
+    let first = FIRST.min(settings.executions_max / 4).max(1);
+    if !drawing.go_on(first, (system, settings), (&mut names, &mut verdict), look) {
+        return verdict;
+    }
     if few_traces(system, seed, settings, &mut names, &mut verdict, look) {
-        let (mut desk, half) = (Desk::default(), settings.executions_max / 2);
+        let (mut desk, before) = (Desk::default(), verdict.executions);
+        let hopeless = HOPELESS * settings.executions_max as f64;
         let mut goes_on = |verdict: &Verdict, guess: Option<f64>| {
-            verdict.executions < half || guess.is_none_or(|it| it <= settings.executions_max as f64)
+            verdict.executions < before + FAIR_TRIAL || guess.is_none_or(|it| it <= hopeless)
         };
         dpor::search((system, settings), (&mut desk, &mut names, &mut verdict), &mut goes_on, look);
     }
     if !verdict.exhausted && !verdict.diverged && verdict.wants_more(settings) {
-        draw_all(system, Plan { mode: None, seed }, settings, &mut names, &mut verdict, look);
+        drawing.go_on(u64::MAX, (system, settings), (&mut names, &mut verdict), look);
     }
     verdict
 }
 
-/// Runs the default schedule and some more; whether all traces can be searched with what is left.
+/// How many schedules are drawn before anything else, and how many executions an exhaustive search
+/// has to show that it may come to its end; it is given up when it guesses that there are so many
+/// times more traces than executions are allowed.
+const FIRST: u64 = 50;
+const FAIR_TRIAL: u64 = 100;
+const HOPELESS: f64 = 2.0;
+
+/// Walks down the tree of all traces a few times; whether all traces can be searched with what is left.
 fn few_traces(
     system: &dyn System,
     seed: u64,
@@ -168,10 +182,7 @@ fn few_traces(
     look: &mut dyn FnMut(&Run, &Names),
 ) -> bool {
     let (mut desk, mut descent) = (Desk::default(), Descent::new(seed));
-    execute_at(&mut desk, system, names, settings.rules, &mut |_| Choice::Take(0));
-    look(&desk.run, names);
-    descent.learn(&desk.run);
-    let mut goes_on = verdict.count(&desk.run, names, settings);
+    let mut goes_on = verdict.wants_more(settings);
     let most = (settings.executions_max / ESTIMATE_SHARE).clamp(1, 32);
     while goes_on && descent.count() < most {
         descent.run(&mut desk, system, names, settings.rules);
@@ -183,29 +194,41 @@ fn few_traces(
     goes_on && verdict.executions as f64 + guess <= settings.executions_max as f64
 }
 
-/// Draws schedules up to the end of the budget.
-fn draw_all(
-    system: &dyn System,
+/// Schedules drawn one after the other.
+struct Drawing {
     plan: Plan,
-    settings: &Settings,
-    names: &mut Names,
-    verdict: &mut Verdict,
-    look: &mut dyn FnMut(&Run, &Names),
-) {
-    let (mut known, mut start) = (Known::default(), 0);
-    let mut desk = Desk::light();
-    loop {
-        let mut learnt = known.clone();
-        let block = Plan::block(start, u64::MAX);
-        let mut draw = Draw::new(&known);
-        for execution in block.clone() {
-            plan.run(execution, &mut draw, (&mut desk, names), (system, settings));
-            Plan::learn(execution, &mut learnt, &desk.run, names);
-            look(&desk.run, names);
-            if !verdict.count(&desk.run, names, settings) {
-                return;
+    known: Known,
+    next: u64,
+    desk: Desk,
+}
+
+impl Drawing {
+    fn new(plan: Plan) -> Drawing {
+        Drawing { plan, known: Known::default(), next: 0, desk: Desk::light() }
+    }
+
+    /// Draws up to the end of the budget, or until so many were drawn; whether any budget is left.
+    fn go_on(
+        &mut self,
+        end: u64,
+        (system, settings): (&dyn System, &Settings),
+        (names, verdict): (&mut Names, &mut Verdict),
+        look: &mut dyn FnMut(&Run, &Names),
+    ) -> bool {
+        while self.next < end {
+            let mut learnt = self.known.clone();
+            let block = Plan::block(self.next, end);
+            let mut draw = Draw::new(&self.known);
+            for execution in block.clone() {
+                self.plan.run(execution, &mut draw, (&mut self.desk, names), (system, settings));
+                Plan::learn(execution, &mut learnt, &self.desk.run, names);
+                look(&self.desk.run, names);
+                if !verdict.count(&self.desk.run, names, settings) {
+                    return false;
+                }
             }
+            (self.known, self.next) = (learnt, block.end);
         }
-        (known, start) = (learnt, block.end);
+        true
     }
 }

@@ -77,7 +77,8 @@ pub enum Outcome {
     Panicked(TaskletName, String),
     /// A tasklet depends on more than what it has received; which one, and how that was seen.
     NotIsolated(TaskletName, String),
-    /// The run does not end, though nobody is left out.
+    /// The run has not ended after twice as many events as it may have, though nobody was passed
+    /// over in the second half.
     Livelock,
     /// The run was stopped after as many events as it may have.
     StepBound,
@@ -112,7 +113,10 @@ impl Outcome {
             Outcome::NotIsolated(who, what) => {
                 format!("{} is not isolated: {what}", names.tasklet(*who))
             }
-            Outcome::Livelock => String::from("livelock: the run does not end"),
+            Outcome::Livelock => String::from(
+                "livelock: no end after twice the events that a run may have, though nobody was \
+                 passed over",
+            ),
             Outcome::StepBound => String::from("stopped at the step bound"),
             Outcome::Abandoned => String::from("abandoned"),
         }

@@ -29,7 +29,8 @@ const EXECUTIONS: u64 = 3_000;
 /// Which way to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Search {
-    /// Schedules drawn in several ways by turns: see [`portfolio`].
+    /// Every trace if there seem to be few, else schedules drawn in several ways by turns: see
+    /// [`portfolio`].
     Portfolio,
     /// Every trace once: see [`exhaust`].
     Exhaustive,
@@ -125,6 +126,8 @@ impl Explore {
     }
 
     /// After how many events a run is stopped.
+    ///
+    /// One that goes on for as many again, with nobody passed over, counts as a livelock.
     pub fn events(mut self, most: usize) -> Explore {
         self.settings.rules.events_max = most;
         self
@@ -150,7 +153,8 @@ impl Explore {
 
     /// How long a tasklet may compute without an operation, in real time; else 20 s.
     ///
-    /// One that takes longer is named on stderr, and ends the process: nothing can stop it.
+    /// One that takes longer is named on stderr, and ends the process: nothing can stop it. The
+    /// time is counted in half seconds.
     pub fn step_limit(mut self, limit: Duration) -> Explore {
         self.step_limit = limit;
         self
@@ -207,11 +211,12 @@ impl Explore {
             }
         };
         // Which runs were seen first depends on the threads: only the default schedule is sure.
-        let sample = Overrides::default().replay(&program, &mut Names::new(), &self.settings);
+        let mut names = Names::new();
+        let sample = Overrides::default().replay(&program, &mut names, &self.settings);
         let mut seen = witness.seen();
         seen.samples.clear();
         if sample.outcome == Outcome::Finished {
-            seen.samples.push(Overrides::default());
+            seen.samples.push(Overrides::of(&sample, &names));
         }
         let (verdict, found) = self.look_again(&program, verdict, &seen);
         self.conclude(&program, verdict, found)
@@ -219,9 +224,16 @@ impl Explore {
 
     /// The replay that the environment asks for, if it is of this program.
     fn replay_asked_for<M: Fn() + ?Sized>(&self, program: &Program<'_, M>) -> Option<Explored> {
-        let replayed = asked_for(program.program())
-            .and_then(|it| it.map(|it| self.replay_program(program, it)).transpose());
-        replayed.unwrap_or_else(|error| panic!("{REPLAY}: {error}"))
+        let asked = asked_for(program.program());
+        let overrides = asked.unwrap_or_else(|error| panic!("{REPLAY}: {error}"))?;
+        match self.replay_program(program, overrides) {
+            Ok(explored) => Some(explored),
+            Err(error) => {
+                // It may be another exploration of the same test.
+                eprintln!("tasklets: {REPLAY} is not for this exploration: {error}");
+                None
+            }
+        }
     }
 
     /// Explores `main`; a failure is a panic with the report.
@@ -291,7 +303,9 @@ impl Explore {
         let settings = &self.settings;
         if verdict.failures.is_empty() {
             verdict.failures.extend(isolation::check(program, settings, &seen.samples));
-            verdict.isolated = verdict.failures.is_empty();
+            verdict.isolated = !seen.samples.is_empty() && verdict.failures.is_empty();
+            // What is not isolated may do what no search foresees.
+            verdict.exhausted &= verdict.failures.is_empty();
         }
         if verdict.failures.is_empty()
             && !self.endless
@@ -324,7 +338,8 @@ impl Explore {
         let mut names = Names::new();
         let run = overrides.replay(program, &mut names, &self.settings);
         if isolated && run.outcome == Outcome::Finished {
-            return isolation::check(program, &self.settings, std::slice::from_ref(overrides));
+            let whole = Overrides::of(&run, &names);
+            return isolation::check(program, &self.settings, std::slice::from_ref(&whole));
         }
         if run.outcome == Outcome::StepBound && !self.endless {
             return isolation::livelock(program, &self.settings, overrides);
@@ -378,6 +393,13 @@ impl Explore {
             && isolation::livelock(program, &settings, &overrides).is_some()
         {
             run.outcome = Outcome::Livelock;
+        }
+        if run.outcome == Outcome::Finished {
+            let whole = Overrides::of(&run, &names);
+            let found = isolation::check(program, &settings, std::slice::from_ref(&whole));
+            if let Some(failure) = found {
+                run.outcome = failure.outcome_in(&mut names);
+            }
         }
         verdict.count(&run, &names, &settings);
         if !overrides.leads_to(&run) {

@@ -38,7 +38,7 @@ pub fn every_state(
             if ways.is_new() && !seen.insert(enabled.state()) {
                 return Choice::Abandon;
             }
-            Choice::Take(ways.next(enabled.events.len()))
+            ways.next(enabled.events.len())
         });
         let run = &desk.run;
         if eager && run.slots.iter().any(|it| it.branches.iter().any(is_cancel)) {
@@ -52,6 +52,10 @@ pub fn every_state(
         look(run, &names);
         let goes_on = verdict.count(run, &names, settings);
         verdict.states = Some(seen.len() as u64);
+        verdict.diverged = ways.diverged;
+        if verdict.diverged {
+            return verdict;
+        }
         if !ways.turn() {
             verdict.exhausted = verdict.cut == 0 && !verdict.refused;
             return verdict;

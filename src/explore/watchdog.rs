@@ -57,6 +57,11 @@ impl Pulse {
     pub(super) fn run(&self, running: bool) {
         self.let_go(0, 0);
         self.beat();
+        self.watch(running);
+    }
+
+    /// Whether tasklets run just now.
+    pub(super) fn watch(&self, running: bool) {
         self.running.store(running, Ordering::Relaxed);
     }
 

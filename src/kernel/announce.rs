@@ -1,7 +1,8 @@
 //! What operations do first in a controlled run: they announce themselves, and wait to be decided.
 //!
 //! Always: who has been told that a branch was chosen carries exactly that one out. A tasklet that
-//! may not be suspended where it is announces nothing, and finds nobody.
+//! may not be suspended where it is announces nothing: that is refused, or doubted
+//! while it unwinds.
 
 use super::control::{Control, News, Way};
 use super::name::TaskletId;
@@ -244,6 +245,9 @@ fn refuse_now(what: &'static str, at: &'static Location<'static>) {
 
 /// At the end of a run that was controlled: a tasklet that only looks on ends at some time too.
 fn look_up() {
+    if !running::looks_at_all() {
+        return;
+    }
     if running::current().is_some_and(|it| it.home.control.is_some()) {
         let attempt = running::gate(false);
         debug_assert!(attempt.is_ok(), "an attempt is not stopped");

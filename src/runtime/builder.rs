@@ -35,7 +35,7 @@ pub struct RuntimeBuilder {
     pub(super) budget: u32,
     choices: Choices,
     pub(super) virtual_clock: bool,
-    threads: bool,
+    pub(super) threads: bool,
     trace: Trace,
     pub(super) controlled: bool,
 }

@@ -34,6 +34,7 @@ impl RuntimeBuilder {
         self.controlled = true;
         self.virtual_clock = true;
         self.budget = u32::MAX;
+        self.threads = false; // panics are told apart by the OS thread of the search
         self
     }
 }

@@ -74,10 +74,7 @@ impl Children {
             return self.living();
         }
         let mut all: Vec<_> = self.tasks.borrow().clone();
-        let numbers = |path: String| -> Vec<u32> {
-            path.split('.').filter_map(|it| it.parse().ok()).collect()
-        };
-        all.sort_by_cached_key(|it| numbers(it.who.path_text()));
+        all.sort_by_cached_key(path);
         all
     }
 
@@ -174,10 +171,15 @@ impl Children {
             .collect();
         if self.is_controlled() {
             // Who of two failed first is not decided by anybody.
-            failures.sort_by_key(|it| it.tasklet.id());
+            failures.sort_by_cached_key(|it| path(&it.tasklet.task));
         }
         failures
     }
+}
+
+/// The spawn path of a tasklet, as numbers.
+fn path(task: &Rc<Task>) -> Vec<u32> {
+    task.who.path_text().split('.').filter_map(|it| it.parse().ok()).collect()
 }
 
 /// For who has kept the handle of a child that panicked.
