@@ -444,8 +444,12 @@ impl Region {
     }
 
     fn leave(&self, task: &Rc<Task>) {
-        if task.home.clock.now() >= self.at {
-            self.expired.set(true); // the code did not communicate after that
+        // The code may not have communicated since: then nothing has told this one, or those
+        // around it whose time has come too.
+        let (now, mut due) = (task.home.clock.now(), Some(self));
+        while let Some(region) = due {
+            region.expired.set(region.expired.get() || now >= region.at);
+            due = region.parent.as_deref();
         }
         self.open.set(false);
         let outer = self.parent.clone();

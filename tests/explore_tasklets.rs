@@ -242,3 +242,16 @@ fn children_that_spawn_into_their_scope_see_what_became_of_it() {
     assert!(results.take().is_subset(&found), "brute force sees more than {found:?}");
     assert!(found.len() >= 3, "either one is cancelled by the other, or neither: {found:?}");
 }
+
+#[test]
+fn of_deadlines_at_the_same_time_the_outer_one_expires() {
+    let main = || {
+        let (_tx, rx) = channel::<()>();
+        let soon = Duration::from_millis(1);
+        let outer = within(soon, || within(soon, || rx.recv().is_err()));
+        assert_eq!((outer.value.expired, outer.expired), (false, true));
+    };
+    let verdict = exhaust(&Program::new("equal", &main), &Settings::default());
+    assert!(verdict.exhausted && verdict.failures.is_empty(), "{verdict}");
+    tasklets::Runtime::builder().virtual_clock(true).build().run(main).unwrap();
+}

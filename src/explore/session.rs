@@ -427,6 +427,9 @@ pub(super) fn asked_for(program: &str) -> Result<Option<Overrides>, ReplayError>
 /// Explores `main`, the body of a root tasklet: runs it under many schedules and panics with a
 /// report if it fails under any.
 ///
+/// When the root has ended, the others go on; in production they are cancelled then, and how they
+/// take that is not explored.
+///
 /// It fails if a tasklet panics and nobody joins it, if tasklets wait for ever that are not
 /// daemons, if it cannot end, or if tasklets share what they should not. The verdict says whether
 /// all schedules were tried; [`Explore`] has settings.
