@@ -172,7 +172,7 @@ const FIRST: u64 = 50;
 const FAIR_TRIAL: u64 = 100;
 const HOPELESS: f64 = 2.0;
 
-/// Walks down the tree of all traces a few times; whether all traces can be searched with what is left.
+/// Walks down the tree of all traces a few times; whether all can be searched with what is left.
 fn few_traces(
     system: &dyn System,
     seed: u64,
