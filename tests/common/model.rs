@@ -315,7 +315,9 @@ impl<'l> Model<'l> {
     fn complete(&mut self, who: Id, op: OpId, arm: usize, outcome: &Outcome) -> Judged {
         let call = self.rules.tasks[&who].call.as_ref().ok_or("it was in none")?;
         claim(call.op == op, || format!("it was in operation {}", call.op))?;
-        let nobody = *outcome == Outcome::Nobody;
+        // Operations on their own tell a deadline of their own by the error.
+        let sugar = call.wants.len() == 1 && *outcome == Outcome::Halted(Halt::TimedOut);
+        let nobody = *outcome == Outcome::Nobody || sugar;
         if matches!(call.answer, Answer::Open) {
             let enabled = self.rules.enabled(who);
             // A limit that is over makes it an attempt.
@@ -345,8 +347,6 @@ impl<'l> Model<'l> {
         {
             self.rules.task(of).taken = true;
         }
-        // Operations on their own tell a deadline of their own by the error.
-        let sugar = call.wants.len() == 1 && *outcome == Outcome::Halted(Halt::TimedOut);
         let Answer::OneOf(answers) = &call.answer else { return Err("nothing happened".into()) };
         let fits = answers.contains(&(arm, outcome.clone()))
             || (sugar && answers.contains(&(0, Outcome::Nobody)));
