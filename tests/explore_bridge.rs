@@ -8,19 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use systems::controlled::{Controlled, Matching, matching};
 use systems::real::{Real, Seen};
-use systems::strategy::{Flavour, program};
+use systems::strategy::{Flavour, config, program};
 use systems::{Arm, Program, Step, cases};
 use tasklets::explore::{self, Outcome, Rules, Settings, System, exhaust_with};
-
-fn config(cases: u32) -> ProptestConfig {
-    let cases = std::env::var("EXPLORE_CASES").ok().and_then(|it| it.parse().ok()).unwrap_or(cases);
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        max_shrink_iters: 4_000,
-        ..Default::default()
-    }
-}
 
 /// What can be written with real tasklets: a default is the last arm, and each body is joined in
 /// one place.

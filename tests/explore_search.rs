@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use systems::controlled::{Controlled, Matching, matching};
-use systems::strategy::{Flavour, program};
+use systems::strategy::{Flavour, config, program};
 use systems::{Arm, Program, eager};
 use tasklets::explore::{
     Mode, Outcome, Rules, Settings, every_choice, every_state, exhaust_with, sample,
@@ -14,17 +14,6 @@ use tasklets::explore::{
 
 fn settings(executions_max: u64) -> Settings {
     Settings { executions_max, ..Settings::default() }
-}
-
-/// How many systems are compared; more when `EXPLORE_CASES` says so.
-fn config(cases: u32) -> ProptestConfig {
-    let cases = std::env::var("EXPLORE_CASES").ok().and_then(|it| it.parse().ok()).unwrap_or(cases);
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        max_shrink_iters: 4_000,
-        ..Default::default()
-    }
 }
 
 /// The traces of a program, with how each ends, and how many executions it took.

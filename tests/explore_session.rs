@@ -231,6 +231,34 @@ fn state_that_tasklets_share_beside_channels_is_found() {
 }
 
 #[test]
+fn state_that_is_shared_in_few_of_few_runs_is_found() {
+    let report = Explore::new().search(Search::Exhaustive).run(|| {
+        let (tx, rx) = channel();
+        for number in 0..2 {
+            let tx = tx.clone();
+            spawn(move || tx.send(number).unwrap());
+        }
+        drop(tx);
+        let first = rx.recv().unwrap();
+        rx.recv().unwrap();
+        if first == 1 {
+            // Not in the run that comes first.
+            let shared = Rc::new(Cell::new(false));
+            let each = (0..2).map(|_| {
+                let shared = shared.clone();
+                spawn(move || {
+                    if !shared.replace(true) {
+                        yield_now();
+                    }
+                })
+            });
+            each.collect::<Vec<_>>().into_iter().for_each(|it| it.join().unwrap());
+        }
+    });
+    assert!(report.report.unwrap().outcome.contains("is not isolated"));
+}
+
+#[test]
 fn a_program_that_is_another_one_each_time_is_found() {
     let runs = Cell::new(0);
     let explored = Explore::new().search(Search::Exhaustive).run(|| {

@@ -22,16 +22,8 @@ pub fn every_choice(
         });
         let run = &desk.run;
         look(run, &names);
-        let goes_on = verdict.count(run, &names, settings);
-        verdict.diverged = ways.diverged;
-        if verdict.diverged {
-            return verdict;
-        }
-        if !ways.turn() {
-            verdict.exhausted = verdict.cut == 0 && !verdict.refused;
-            return verdict;
-        }
-        if !goes_on {
+        let more = verdict.count(run, &names, settings);
+        if !ways.go_on(&mut verdict, more) {
             return verdict;
         }
     }
@@ -45,7 +37,7 @@ pub(super) struct Ways {
     /// How many choices the present run has made.
     depth: usize,
     /// Whether the same choices have led to something else.
-    pub(super) diverged: bool,
+    diverged: bool,
 }
 
 impl Ways {
@@ -65,8 +57,20 @@ impl Ways {
         if self.diverged { Choice::Abandon } else { Choice::Take(taken) }
     }
 
+    /// Turns to the next run, if `more` are wanted; false if there is none, and the verdict says
+    /// why.
+    pub(super) fn go_on(&mut self, verdict: &mut Verdict, more: bool) -> bool {
+        verdict.diverged = self.diverged;
+        if self.diverged {
+            return false;
+        }
+        let left = self.turn();
+        verdict.exhausted = !left && verdict.cut == 0 && !verdict.refused;
+        left && more
+    }
+
     /// Turns to the next run; false if there is none.
-    pub(super) fn turn(&mut self) -> bool {
+    fn turn(&mut self) -> bool {
         self.depth = 0;
         while self.stack.last().is_some_and(|(taken, ways)| taken + 1 == *ways) {
             self.stack.pop();

@@ -50,17 +50,9 @@ pub fn every_state(
             seen.insert(run.state);
         }
         look(run, &names);
-        let goes_on = verdict.count(run, &names, settings);
+        let more = verdict.count(run, &names, settings);
         verdict.states = Some(seen.len() as u64);
-        verdict.diverged = ways.diverged;
-        if verdict.diverged {
-            return verdict;
-        }
-        if !ways.turn() {
-            verdict.exhausted = verdict.cut == 0 && !verdict.refused;
-            return verdict;
-        }
-        if !goes_on {
+        if !ways.go_on(&mut verdict, more) {
             return verdict;
         }
     }

@@ -8,7 +8,8 @@ use super::run::Outcome;
 use super::system::System;
 use parking_lot::Mutex;
 
-/// Every so many runs one is kept for the isolation check, up to so many.
+/// Runs number 1, 2, 4, 8 and so on, and one of so many, are kept for the isolation check, up to so
+/// many.
 const SAMPLE_EVERY: u64 = 100;
 const SAMPLES_MAX: usize = 32;
 
@@ -47,7 +48,8 @@ impl<S: System + ?Sized> System for Witness<'_, S> {
         self.inner.run(board);
         let mut seen = self.seen.lock();
         seen.runs += 1;
-        let due = seen.runs % SAMPLE_EVERY == 1 && seen.samples.len() < SAMPLES_MAX;
+        let due = seen.runs.is_power_of_two() || seen.runs.is_multiple_of(SAMPLE_EVERY);
+        let due = due && seen.samples.len() < SAMPLES_MAX;
         match board.outcome() {
             Outcome::StepBound if seen.cut.is_none() => seen.cut = Some(board.overrides()),
             Outcome::Finished if due => seen.samples.push(board.overrides()),

@@ -13,12 +13,17 @@ fn hold(steps: Vec<Step>) -> Step {
     Step::If(number(0), steps, vec![])
 }
 
-fn select(arms: Vec<(Arm, Vec<Step>)>) -> Step {
+pub(super) fn select(arms: Vec<(Arm, Vec<Step>)>) -> Step {
     Step::Select(arms)
 }
 
 /// The root spawns `bodies` and does `after`.
-fn family(name: &str, channels: usize, bodies: Vec<Vec<Step>>, after: Vec<Step>) -> Program {
+pub(super) fn family(
+    name: &str,
+    channels: usize,
+    bodies: Vec<Vec<Step>>,
+    after: Vec<Step>,
+) -> Program {
     let mut root = spawn_all(bodies.len());
     root.extend(after);
     let mut all = vec![root];

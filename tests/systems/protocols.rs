@@ -2,19 +2,13 @@
 //!
 //! Always: as in `cases`; what is wrong in a variant is said where the variant is chosen.
 
-use super::{Arm, Expr, Program, Step, number, receive, reg, send, send_of, spawn_all, times};
+use super::cases::{self, select};
+use super::{Arm, Expr, Program, Step, number, receive, reg, send, send_of, times};
 use super::{STATUS, add, equal, less};
 
-fn select(arms: Vec<(Arm, Vec<Step>)>) -> Step {
-    Step::Select(arms)
-}
-
+/// As in `cases`, with values that are the same wherever they come from.
 fn family(name: &str, channels: usize, bodies: Vec<Vec<Step>>, after: Vec<Step>) -> Program {
-    let mut root = spawn_all(bodies.len());
-    root.extend(after);
-    let mut all = vec![root];
-    all.extend(bodies);
-    Program { digests: true, ..Program::new(name, channels, all) }
+    Program { digests: true, ..cases::family(name, channels, bodies, after) }
 }
 
 /// Keeps ends open until the last of the bodies has ended: nobody is told "closed" before.

@@ -114,3 +114,14 @@ pub fn program(flavour: Flavour) -> impl Strategy<Value = Program> {
             Program { name: String::from("random"), channels, bodies, digests }
         })
 }
+
+/// How many systems are compared; more when `EXPLORE_CASES` says so.
+pub fn config(cases: u32) -> ProptestConfig {
+    let cases = std::env::var("EXPLORE_CASES").ok().and_then(|it| it.parse().ok()).unwrap_or(cases);
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 4_000,
+        ..Default::default()
+    }
+}
