@@ -30,7 +30,7 @@ use std::time::Duration;
 /// runtime.spawn(|| pause()).unwrap();
 /// runtime.run_ready().unwrap();
 /// let text = runtime.snapshot().to_string();
-/// assert!(text.starts_with("1 tasklets: 0 runnable, 0 blocked, 0 sleeping, 0 calling, 1 paused"));
+/// assert!(text.starts_with("1 tasklets: 0 runnable, 0 blocked, 0 sleeping, 0 calling, 0 polling, "));
 /// assert!(text.contains("waits to be inserted into the ready queue at "));
 /// ```
 #[derive(Clone, Debug)]
@@ -64,6 +64,8 @@ pub struct Counts {
     pub sleeping: usize,
     /// Waiting for a call on another OS thread.
     pub calling: usize,
+    /// Waiting for a descriptor to become ready.
+    pub polling: usize,
     /// Taken out of the ready queue.
     pub paused: usize,
 }
@@ -178,6 +180,10 @@ pub enum Pending {
     Time(Duration),
     /// A call on another OS thread.
     Call,
+    /// That the descriptor with this number can be read.
+    Readable(i32),
+    /// That the descriptor with this number can be written.
+    Writable(i32),
     /// The end of so many tasklets of a scope.
     Scope(u32),
     /// To be put back into the ready queue.
@@ -351,6 +357,8 @@ impl Snapshot {
             Pending::Tasklet(id) => format!("join {}", self.label(*id)),
             Pending::Time(at) => format!("wake {at:?} after the start"),
             Pending::Call => "get the result of a blocking call".into(),
+            Pending::Readable(number) => format!("read descriptor {number}"),
+            Pending::Writable(number) => format!("write descriptor {number}"),
             Pending::Scope(count) => format!("leave a scope with {count} tasklets"),
             Pending::Insertion => "be inserted into the ready queue".into(),
             Pending::Others(count) => format!("see one of {count} other operations happen"),
@@ -365,11 +373,11 @@ fn channel_text(id: ChannelId, name: Option<&String>, made_at: Option<&Location<
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { runnable, blocked, sleeping, calling, paused } = self.counts;
+        let Counts { runnable, blocked, sleeping, calling, polling, paused } = self.counts;
         writeln!(
             f,
             "{} tasklets: {runnable} runnable, {blocked} blocked, {sleeping} sleeping, {calling} \
-             calling, {paused} paused",
+             calling, {polling} polling, {paused} paused",
             self.tasklets.len()
         )?;
         self.tasklets.iter().try_for_each(|it| self.describe(it, f))
@@ -384,6 +392,7 @@ impl TaskletInfo {
             (State::Paused, _) => &mut counts.paused,
             (State::Waiting, Doing::Sleeping(_)) => &mut counts.sleeping,
             (State::Waiting, Doing::Calling) => &mut counts.calling,
+            (State::Waiting, Doing::Reading(_) | Doing::Writing(_)) => &mut counts.polling,
             (State::Waiting, _) => &mut counts.blocked,
         };
         *count += 1;
@@ -446,6 +455,8 @@ impl Waiting {
             Doing::Joining(other) => operations.push(Pending::Tasklet(other)),
             Doing::Sleeping(at) => operations.push(Pending::Time(Duration::from_nanos(at))),
             Doing::Calling => operations.push(Pending::Call),
+            Doing::Reading(number) => operations.push(Pending::Readable(number)),
+            Doing::Writing(number) => operations.push(Pending::Writable(number)),
             Doing::ScopeEnd(count) => operations.push(Pending::Scope(count)),
             Doing::Paused => operations.push(Pending::Insertion),
         }

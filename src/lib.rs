@@ -59,6 +59,7 @@
 
 mod blocking;
 pub mod channel;
+mod descriptor;
 mod error;
 pub mod explore;
 pub mod guide;
@@ -76,6 +77,7 @@ mod trap;
 
 pub use blocking::blocking;
 pub use channel::{Held, Never, Permit, Prefer, Receiver, Sender, channel};
+pub use descriptor::{Descriptor, Ready};
 pub use error::{Halt, JoinError, SendError};
 pub use inspect::{
     ChannelInfo, Counts, Pending, Snapshot, StuckReport, TaskletInfo, Waiting, snapshot,

@@ -3,8 +3,8 @@
 //! Reading order, each file using only those before it: `choice` (the one place where runs
 //! differ), `clock`, `name`, `body`, `stack` (all the `unsafe`), `stage` (who is shown as running),
 //! `trace`; `task` and `wait` (a tasklet's control block and its one wait), `ready`, `stacks`,
-//! `table`; `timer`, `poller`, `running` (what runs on this OS thread), `control` and `announce`
-//! (runs that somebody else decides); `scheduler`; `operation`.
+//! `table`; `timer`, `source` and `poller` (descriptors), `running` (what runs on this OS thread),
+//! `control` and `announce` (runs that somebody else decides); `scheduler`; `operation`.
 //!
 //! Deliberately absent: any word about channels (they are operations like others), any global
 //! state beyond what describes the machine, and preemption.
@@ -22,6 +22,7 @@ pub(crate) mod poller;
 pub(crate) mod ready;
 pub(crate) mod running;
 pub(crate) mod scheduler;
+pub(crate) mod source;
 pub(crate) mod stack;
 pub(crate) mod stacks;
 pub(crate) mod stage;

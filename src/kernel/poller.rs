@@ -1,19 +1,29 @@
 //! Waits that settle when the OS says so: where the scheduler sleeps, and what can wake it.
 //!
 //! Always: a message put into the inbox is seen before the scheduler sleeps, or wakes it; a system
-//! call is made for it only if the scheduler sleeps.
+//! call is made for it only if the scheduler sleeps. What the OS tells of a descriptor that has
+//! been deregistered reaches nobody, also if its number and place have been used again.
 
 use super::clock::Nanos;
-use mio::{Events, Poll, Token, Waker};
+use super::source::{Side, Source};
+use super::wait::Wait;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
+use slab::Slab;
 use std::any::Any;
 use std::io;
+use std::os::fd::RawFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The inbox's own event; readiness of sockets gets other tokens.
 const INBOX: Token = Token(usize::MAX);
+
+/// Time between two looks for descriptors that were closed behind our back.
+const CHECK_EVERY: Nanos = 1_000_000_000;
 
 /// News from another OS thread: which pending call it is for, and what came of it.
 pub(crate) struct Message {
@@ -45,14 +55,37 @@ pub(crate) struct Poller {
     poll: Poll,
     events: Events,
     inbox: Arc<Inbox>,
+    sources: Slab<Rc<Source>>,
+    /// Where the source is that has a number, if there is one: one more than its place.
+    places: Vec<usize>,
+    /// Sources registered so far: tells one from those that had its place before.
+    registered: usize,
+    /// The place of a source that was awaited when somebody asked last.
+    awaited: usize,
+    /// Whether all descriptors were seen to be open since anything happened.
+    checked: bool,
+    checked_at: Nanos,
 }
+
+/// Low bits of a key: the place among the sources. High bits: how many came before.
+const PLACE: usize = usize::MAX >> (usize::BITS / 2);
 
 impl Poller {
     pub(crate) fn new() -> io::Result<Poller> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), INBOX)?;
         let inbox = Inbox { messages: Mutex::default(), asleep: AtomicBool::new(false), waker };
-        Ok(Poller { poll, events: Events::with_capacity(1_024), inbox: Arc::new(inbox) })
+        Ok(Poller {
+            poll,
+            events: Events::with_capacity(1_024),
+            inbox: Arc::new(inbox),
+            sources: Slab::new(),
+            places: Vec::new(),
+            registered: 0,
+            awaited: 0,
+            checked: false,
+            checked_at: 0,
+        })
     }
 
     pub(crate) fn inbox(&self) -> &Arc<Inbox> {
@@ -64,16 +97,123 @@ impl Poller {
         std::mem::take(&mut *self.inbox.messages.lock())
     }
 
-    /// Sleeps until something happens outside or `nanos` have passed; `None`: until something does.
-    pub(crate) fn sleep(&mut self, nanos: Option<Nanos>) -> io::Result<()> {
-        self.inbox.asleep.store(true, Ordering::SeqCst);
-        let pending = !self.inbox.messages.lock().is_empty();
-        let limit = if pending { Some(Duration::ZERO) } else { nanos.map(Duration::from_nanos) };
-        let slept = self.poll.poll(&mut self.events, limit);
-        self.inbox.asleep.store(false, Ordering::SeqCst);
-        match slept {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            other => other,
+    /// Registers a descriptor, which stays the caller's. Whoever had its number has been closed
+    /// behind our back: who waits for that is moved to `due`.
+    ///
+    /// # Errors
+    /// The OS's: it is registered already, it is not open, it is of a kind that is always ready.
+    pub(crate) fn register(
+        &mut self,
+        number: RawFd,
+        due: &mut Vec<(Wait, u32)>,
+    ) -> io::Result<Rc<Source>> {
+        self.registered = self.registered.wrapping_add(1);
+        let key = (self.registered << (usize::BITS / 2)) | (self.sources.vacant_key() & PLACE);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut SourceFd(&number), Token(key), both)?;
+        let index = usize::try_from(number).expect("an open descriptor has a number");
+        if self.places.len() <= index {
+            self.places.resize(index + 1, 0);
+        }
+        let source = Rc::new(Source::new(key, number));
+        let place = self.sources.insert(source.clone());
+        let former = std::mem::replace(&mut self.places[index], place + 1);
+        if former > 0 {
+            self.sources.remove(former - 1).lose(due);
+        }
+        Ok(source)
+    }
+
+    /// Forgets a descriptor, before it is closed; moves those who still wait for it to `due`.
+    pub(crate) fn deregister(&mut self, source: &Source, due: &mut Vec<(Wait, u32)>) {
+        if self.source(source.key).is_some() {
+            self.sources.remove(source.key & PLACE);
+            self.places[source.number as usize] = 0;
+            // Who has closed it behind our back has taken it out of the OS's queue, too.
+            drop(self.poll.registry().deregister(&mut SourceFd(&source.number)));
+            source.take_waits(due);
+        }
+    }
+
+    /// The source with this key, unless it has gone and its place is another's.
+    fn source(&self, key: usize) -> Option<&Rc<Source>> {
+        self.sources.get(key & PLACE).filter(|it| it.key == key)
+    }
+
+    /// Whether there is anything to look for without sleeping.
+    pub(crate) fn has_sources(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// Whether somebody waits for a descriptor.
+    pub(crate) fn is_awaited(&mut self) -> bool {
+        if self.sources.get(self.awaited).is_some_and(|it| it.is_awaited()) {
+            return true;
+        }
+        let found = self.sources.iter().find(|(_, it)| it.is_awaited());
+        found.inspect(|(place, _)| self.awaited = *place).is_some()
+    }
+
+    /// Sleeps until something happens outside or `nanos` have passed (`None`: until something
+    /// does); moves those who waited for what happened to `due`.
+    pub(crate) fn poll(
+        &mut self,
+        nanos: Option<Nanos>,
+        due: &mut Vec<(Wait, u32)>,
+    ) -> io::Result<()> {
+        let sleeps = nanos != Some(0);
+        let mut limit = nanos.map(Duration::from_nanos);
+        if sleeps {
+            self.inbox.asleep.store(true, Ordering::SeqCst);
+            if !self.inbox.messages.lock().is_empty() {
+                limit = Some(Duration::ZERO);
+            }
+        }
+        let polled = self.poll.poll(&mut self.events, limit);
+        if sleeps {
+            self.inbox.asleep.store(false, Ordering::SeqCst);
+        }
+        match polled {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            other => other?,
+        }
+        for event in &self.events {
+            let Some(source) = self.source(event.token().0) else { continue };
+            let failed = event.is_error();
+            if event.is_readable() || event.is_read_closed() || failed {
+                source.tell(Side::Read, event.is_read_closed() || failed, due);
+            }
+            if event.is_writable() || event.is_write_closed() || failed {
+                source.tell(Side::Write, event.is_write_closed() || failed, due);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that something happens: descriptors may be closed by who does it.
+    pub(crate) fn stir(&mut self) {
+        self.checked = false;
+    }
+
+    /// How long to sleep at most before descriptors are [checked](Self::check).
+    pub(crate) fn until_check(&self) -> Option<Nanos> {
+        (!self.checked && !self.sources.is_empty()).then_some(CHECK_EVERY)
+    }
+
+    /// Looks, now and then and when nothing happens, for descriptors that were closed behind our
+    /// back: nobody would ever be told of them.
+    pub(crate) fn check(&mut self, now: Nanos, due: &mut Vec<(Wait, u32)>) {
+        if self.checked || now < self.checked_at.saturating_add(CHECK_EVERY) {
+            return;
+        }
+        (self.checked, self.checked_at) = (true, now);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        for (_, source) in self.sources.iter().filter(|(_, it)| it.is_awaited()) {
+            let mut known = SourceFd(&source.number);
+            if self.poll.registry().reregister(&mut known, Token(source.key), both).is_err() {
+                source.tell(Side::Read, true, due);
+                source.tell(Side::Write, true, due);
+            }
         }
     }
 }

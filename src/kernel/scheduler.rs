@@ -238,7 +238,7 @@ impl Scheduler {
     pub(crate) fn drive(self: &Rc<Self>, limit: &Limit<'_>) -> Ran {
         let _active = Stage::new(Active, Some(self.clone()));
         let mut stage = Stage::new(Running, None);
-        self.attend(0);
+        self.attend(Some(0));
         self.work(limit, &mut stage)
     }
 
@@ -298,7 +298,7 @@ impl Scheduler {
         if left == 0 {
             return Some(Ran::Limit);
         }
-        self.attend(0);
+        self.attend(Some(0));
         (self.home.now.get() >= limit.at).then_some(Ran::Limit)
     }
 

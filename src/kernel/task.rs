@@ -42,6 +42,10 @@ pub enum Doing {
     Sleeping(Nanos),
     /// A call that runs on another OS thread.
     Calling,
+    /// Until the descriptor with this number can be read.
+    Reading(i32),
+    /// Until it can be written.
+    Writing(i32),
     /// The end of a scope's children.
     ScopeEnd(u32),
     Paused,

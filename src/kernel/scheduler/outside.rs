@@ -1,4 +1,4 @@
-//! The scheduler's side towards the world: time, and calls on other OS threads.
+//! The scheduler's side towards the world: time, descriptors, and calls on other OS threads.
 //!
 //! Always: what has happened is settled before the scheduler sleeps; it sleeps only if something
 //! outside can wake it.
@@ -6,9 +6,12 @@
 use super::{Limit, Ran, Scheduler};
 use crate::kernel::clock::{NEVER, Nanos};
 use crate::kernel::poller::{Inbox, Message, Poller};
+use crate::kernel::source::Source;
 use crate::kernel::timer::{Alarm, Due};
 use crate::kernel::wait::Wait;
 use std::any::Any;
+use std::io;
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,21 +32,34 @@ impl Call {
     }
 }
 
+/// Settles waits, when nothing of a scheduler is borrowed.
+fn settle(due: Vec<(Wait, u32)>) {
+    for (wait, branch) in due {
+        wait.settle(branch);
+    }
+}
+
 impl Scheduler {
     /// Whether a timer, or an answer from outside, may make somebody ready.
     pub(super) fn awaits_outside(&self) -> bool {
         let timer = self.timers.borrow_mut().next();
-        timer.is_some() || self.calls.borrow().iter().any(|(_, it)| it.is_awaited())
+        timer.is_some() || self.awaits_others()
+    }
+
+    /// Whether somebody waits for a call or a descriptor.
+    fn awaits_others(&self) -> bool {
+        self.calls.borrow().iter().any(|(_, it)| it.is_awaited())
+            || self.poller.borrow_mut().as_mut().is_some_and(Poller::is_awaited)
     }
 
     /// Called when nothing is ready: waits for the outside or says why not.
     pub(super) fn idle(&self, limit: &Limit<'_>) -> Option<Ran> {
-        self.attend(0);
+        self.attend(None);
         if !self.home.ready.is_empty() || self.home.attention.get() {
             return None;
         }
         let next = self.timers.borrow_mut().next();
-        let outside = self.calls.borrow().iter().any(|(_, it)| it.is_awaited());
+        let outside = self.awaits_others();
         if next.is_none() && !outside {
             return Some(Ran::Stuck);
         }
@@ -66,17 +82,20 @@ impl Scheduler {
         // A virtual clock stands still while somebody outside is at work.
         let next = if self.home.clock.is_virtual() { None } else { next };
         let wake = next.unwrap_or(NEVER).min(limit.at);
-        self.attend(if wake == NEVER { NEVER } else { wake - now.min(wake) });
+        self.attend(Some(if wake == NEVER { NEVER } else { wake - now.min(wake) }));
         None
     }
 
-    /// Looks at the clock, the timers and the outside; sleeps for at most `sleep` first.
-    pub(super) fn attend(&self, sleep: Nanos) {
-        if sleep > 0 {
-            let nanos = (sleep != NEVER).then_some(sleep);
-            self.with_poller(|it| it.sleep(nanos)).expect("the OS refused to wait for events");
+    /// Looks at the clock, the timers and the inbox; asks the OS first, sleeping for at most
+    /// `sleep`, if that is given.
+    pub(super) fn attend(&self, sleep: Option<Nanos>) {
+        let mut due = Vec::new();
+        if let Some(sleep) = sleep {
+            self.ask(sleep, &mut due);
         }
         let messages = self.poller.borrow().as_ref().map(Poller::messages).unwrap_or_default();
+        let mut stirred = !due.is_empty() || !messages.is_empty();
+        settle(due);
         messages.into_iter().for_each(|it| self.deliver(it));
         let now = self.home.clock.now();
         self.home.now.set(now);
@@ -88,9 +107,57 @@ impl Scheduler {
                 Some(Due::Alarm(alarm)) => alarm.ring(),
                 None => break,
             }
+            stirred = true;
+        }
+        if stirred {
+            self.poller.borrow_mut().iter_mut().for_each(Poller::stir);
         }
         let dead = self.timers.borrow_mut().take_dead();
         drop(dead);
+    }
+
+    /// Asks the OS what has happened; sleeps for at most `sleep` until something does.
+    fn ask(&self, sleep: Nanos, due: &mut Vec<(Wait, u32)>) {
+        if sleep == 0 && !self.poller.borrow().as_ref().is_some_and(Poller::has_sources) {
+            return;
+        }
+        let now = || self.home.clock.now();
+        self.with_poller(|it| {
+            if sleep == 0 {
+                it.stir(); // tasklets have run, or the caller of the run has
+            }
+            let sleep = sleep.min(it.until_check().unwrap_or(NEVER));
+            it.poll((sleep != NEVER).then_some(sleep), due)?;
+            if sleep > 0 && due.is_empty() {
+                it.check(now(), due);
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|error: io::Error| panic!("the OS refused to wait for events: {error}"));
+    }
+
+    /// Lets the OS tell of a descriptor.
+    ///
+    /// # Errors
+    /// As [`Poller::register`]; and the OS's if it has no queue for events to give.
+    pub(crate) fn register(&self, number: RawFd) -> io::Result<Rc<Source>> {
+        let mut due = Vec::new();
+        let mut poller = self.poller.borrow_mut();
+        if poller.is_none() {
+            *poller = Some(Poller::new()?);
+        }
+        let made = poller.as_mut().expect("it was made if there was none");
+        let source = made.register(number, &mut due);
+        drop(poller);
+        settle(due);
+        source
+    }
+
+    /// Forgets a descriptor; who waits for it is woken, to find out.
+    pub(crate) fn deregister(&self, source: &Source) {
+        let mut due = Vec::new();
+        self.poller.borrow_mut().iter_mut().for_each(|it| it.deregister(source, &mut due));
+        settle(due);
     }
 
     fn with_poller<R>(&self, f: impl FnOnce(&mut Poller) -> R) -> R {

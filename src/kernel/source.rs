@@ -1,0 +1,129 @@
+//! What is known of one descriptor that the OS tells about: whether it may be read or written, and
+//! who waits for that.
+//!
+//! Always: the OS tells of a change once, so a side is ready from then on, whoever was told, until
+//! an attempt finds that it would have to wait. Side: `Unready <-> Ready`.
+
+use super::wait::Wait;
+use smallvec::SmallVec;
+use std::cell::{Cell, RefCell};
+
+/// One of the two things that a descriptor becomes ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Read,
+    Write,
+}
+
+/// Waits, and the branch as which each is settled.
+pub(crate) type Waits = SmallVec<[(Wait, u32); 2]>;
+
+/// One side of a descriptor. At first nothing is known of it: an attempt will tell.
+struct State {
+    ready: Cell<bool>,
+    /// The OS told that it is closed or has failed, which it does not tell again.
+    ended: Cell<bool>,
+    waits: RefCell<Waits>,
+}
+
+/// A descriptor that is registered with a poller.
+pub(crate) struct Source {
+    /// What the poller knows it by.
+    pub(super) key: usize,
+    pub(crate) number: i32,
+    /// Its number is another's now.
+    gone: Cell<bool>,
+    read: State,
+    write: State,
+}
+
+impl Source {
+    pub(super) fn new(key: usize, number: i32) -> Source {
+        let unknown =
+            || State { ready: Cell::new(true), ended: Cell::new(false), waits: RefCell::default() };
+        Source { key, number, gone: Cell::new(false), read: unknown(), write: unknown() }
+    }
+
+    /// Notes that its number is another's now; moves those who wait for it to `due`.
+    pub(super) fn lose(&self, due: &mut Vec<(Wait, u32)>) {
+        self.gone.set(true);
+        self.tell(Side::Read, true, due);
+        self.tell(Side::Write, true, due);
+    }
+
+    /// Whether nobody will ever be told of it again.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.get()
+    }
+
+    fn side(&self, side: Side) -> &State {
+        match side {
+            Side::Read => &self.read,
+            Side::Write => &self.write,
+        }
+    }
+
+    /// Whether an attempt may succeed.
+    #[inline]
+    pub(crate) fn is_ready(&self, side: Side) -> bool {
+        self.side(side).ready.get()
+    }
+
+    /// Notes that an attempt would have to wait.
+    #[inline]
+    pub(crate) fn exhaust(&self, side: Side) {
+        let state = self.side(side);
+        state.ready.set(false);
+        state.ended.set(false);
+    }
+
+    /// Notes that an attempt on a stream took less than it could: the next one would have to wait,
+    /// unless the stream has ended. See epoll(7), on edge-triggered descriptors.
+    #[inline]
+    pub(crate) fn drain(&self, side: Side) {
+        let state = self.side(side);
+        state.ready.set(state.ended.get());
+    }
+
+    /// Notes what the OS told; moves those who wait for it to `due`.
+    pub(super) fn tell(&self, side: Side, ended: bool, due: &mut Vec<(Wait, u32)>) {
+        let state = self.side(side);
+        state.ready.set(true);
+        if ended {
+            state.ended.set(true);
+        }
+        due.extend(state.waits.borrow_mut().drain(..));
+    }
+
+    /// Lets `wait` be settled as `branch` when the OS tells that this side is ready.
+    pub(crate) fn add(&self, side: Side, wait: Wait, branch: u32) {
+        let mut waits = self.side(side).waits.borrow_mut();
+        let full = waits.len() == waits.capacity();
+        let (open, over): (Waits, Waits) = if full {
+            waits.drain(..).partition(|(it, _)| it.is_open())
+        } else {
+            (std::mem::take(&mut *waits), Waits::new())
+        };
+        *waits = open;
+        waits.push((wait, branch));
+        drop(waits);
+        drop(over); // one may be the last to know its tasklet, and that the last to own a value
+    }
+
+    /// Takes back what [`add`](Self::add) was given.
+    pub(crate) fn remove(&self, side: Side, wait: &Wait) {
+        self.side(side).waits.borrow_mut().retain(|(it, _)| !it.is_same(wait));
+    }
+
+    /// Whether somebody waits for it.
+    pub(super) fn is_awaited(&self) -> bool {
+        let open = |it: &State| it.waits.borrow().iter().any(|(wait, _)| wait.is_open());
+        open(&self.read) || open(&self.write)
+    }
+
+    /// Takes everybody who waits for it.
+    pub(super) fn take_waits(&self, due: &mut Vec<(Wait, u32)>) {
+        due.extend(self.read.waits.borrow_mut().drain(..));
+        due.extend(self.write.waits.borrow_mut().drain(..));
+    }
+}
