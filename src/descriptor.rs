@@ -8,7 +8,7 @@
 
 mod ready;
 
-pub use ready::Ready;
+pub use ready::{Attempt, Ready};
 
 use crate::error::Halt;
 use crate::kernel::announce;
@@ -116,9 +116,9 @@ impl<T: AsFd> Descriptor<T> {
     /// An operation that happens when reading would not have to wait: there is something to read,
     /// or the end of it, or an error.
     ///
-    /// Its output is an error if it cannot be waited for, or the wait was stopped. It takes nothing:
-    /// of two tasklets that are told, one may find that the other was there first, and then its
-    /// read waits.
+    /// Its output is an error if it cannot be waited for, or the wait was stopped. It takes
+    /// nothing: of two tasklets that are told, one may find that the other was there first, and
+    /// then its read waits; [`reading_with`](Self::reading_with) does not.
     ///
     /// ```
     /// use std::time::Duration;
@@ -135,7 +135,7 @@ impl<T: AsFd> Descriptor<T> {
     /// ```
     #[doc(alias = "wait_read")]
     pub fn readable(&self) -> Ready<'_, T> {
-        Ready::new(self, Side::Read)
+        Ready::readiness(self, Side::Read)
     }
 
     /// An operation that happens when writing would not have to wait: there is room, or an error.
@@ -152,7 +152,7 @@ impl<T: AsFd> Descriptor<T> {
     /// ```
     #[doc(alias = "wait_write")]
     pub fn writable(&self) -> Ready<'_, T> {
-        Ready::new(self, Side::Write)
+        Ready::readiness(self, Side::Write)
     }
 
     /// Calls `attempt` until it does anything else than ask to be called when the descriptor can be
@@ -194,6 +194,45 @@ impl<T: AsFd> Descriptor<T> {
         self.perform(Side::Write, None, Location::caller(), attempt)
     }
 
+    /// The operation that [`read_with`](Self::read_with) waits for: an arm that reads.
+    ///
+    /// If it loses, it has read nothing. Its output is an error if it cannot be waited for, or the
+    /// wait was stopped.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use tasklets::{Descriptor, Never, channel, run, select, spawn};
+    /// run(|| {
+    ///     let (reader, mut writer) = std::io::pipe().unwrap();
+    ///     let reader = Descriptor::new(reader).unwrap();
+    ///     let (_tx, stop) = channel::<Never>();
+    ///     writer.write_all(b"news").unwrap();
+    ///     let mut buffer = [0; 16];
+    ///     let length = select! {
+    ///         op(reader.reading_with(|mut it| it.read(&mut buffer))) -> length => length.unwrap(),
+    ///         recv(stop) -> _ => 0,
+    ///     };
+    ///     assert_eq!(&buffer[..length], b"news");
+    /// });
+    /// ```
+    pub fn reading_with<R, F>(&self, attempt: F) -> Attempt<'_, T, F, R>
+    where
+        F: FnMut(&T) -> io::Result<R>,
+    {
+        Attempt::new(self, Side::Read, attempt)
+    }
+
+    /// The operation that [`write_with`](Self::write_with) waits for.
+    ///
+    /// If it loses, it has written nothing. Its output is as that of
+    /// [`reading_with`](Self::reading_with).
+    pub fn writing_with<R, F>(&self, attempt: F) -> Attempt<'_, T, F, R>
+    where
+        F: FnMut(&T) -> io::Result<R>,
+    {
+        Attempt::new(self, Side::Write, attempt)
+    }
+
     /// Attempts, and waits in between, until `limit`.
     pub(crate) fn perform<R>(
         &self,
@@ -203,9 +242,7 @@ impl<T: AsFd> Descriptor<T> {
         mut attempt: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         loop {
-            if running::gate(true)? {
-                announce::refuse("reading or writing a descriptor", at);
-            }
+            admit(at)?;
             if self.may_succeed(side) {
                 match attempt(&self.io) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.exhaust(side),
@@ -219,6 +256,7 @@ impl<T: AsFd> Descriptor<T> {
 
     /// [`perform`](Self::perform) for a stream, from or to which `want` bytes are to go: that fewer
     /// went says that no more can go now.
+    #[cfg(feature = "net")]
     pub(crate) fn transfer(
         &self,
         side: Side,
@@ -291,6 +329,14 @@ impl<T: AsFd> Descriptor<T> {
         *self.registration.borrow_mut() = Some(registration);
         Ok((scheduler, source))
     }
+}
+
+/// What comes before each attempt: who is stopped does not attempt, nor who is explored.
+pub(crate) fn admit(at: &'static Location<'static>) -> Result<(), Halt> {
+    if running::gate(true)? {
+        announce::refuse("reading or writing a descriptor", at);
+    }
+    Ok(())
 }
 
 /// The branch of a wait's time limit.

@@ -67,6 +67,8 @@ mod inspect;
 mod kernel;
 mod local;
 mod monitor;
+#[cfg(feature = "net")]
+pub mod net;
 mod operation;
 mod runtime;
 mod scope;
@@ -77,7 +79,7 @@ mod trap;
 
 pub use blocking::blocking;
 pub use channel::{Held, Never, Permit, Prefer, Receiver, Sender, channel};
-pub use descriptor::{Descriptor, Ready};
+pub use descriptor::{Attempt, Descriptor, Ready};
 pub use error::{Halt, JoinError, SendError};
 pub use inspect::{
     ChannelInfo, Counts, Pending, Snapshot, StuckReport, TaskletInfo, Waiting, snapshot,

@@ -150,7 +150,8 @@ fn counts_tell_every_state_apart_and_every_tasklet_once() {
         assert!(taken.pause());
         drop(spawn(|| ()));
         let now = snapshot().unwrap();
-        let counts = Counts { runnable: 2, blocked: 1, sleeping: 2, calling: 0, paused: 2 };
+        let counts =
+            Counts { runnable: 2, blocked: 1, sleeping: 2, calling: 0, polling: 0, paused: 2 };
         assert_eq!((now.counts, now.tasklets.len()), (counts, 7));
         assert_eq!(current().unwrap().id(), now.tasklets[0].id);
         assert!(taken.insert());

@@ -79,6 +79,7 @@ impl Source {
 
     /// Notes that an attempt on a stream took less than it could: the next one would have to wait,
     /// unless the stream has ended. See epoll(7), on edge-triggered descriptors.
+    #[cfg(feature = "net")]
     #[inline]
     pub(crate) fn drain(&self, side: Side) {
         let state = self.side(side);

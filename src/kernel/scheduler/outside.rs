@@ -10,12 +10,16 @@ use crate::kernel::source::Source;
 use crate::kernel::timer::{Alarm, Due};
 use crate::kernel::wait::Wait;
 use std::any::Any;
+use std::cell::RefMut;
 use std::io;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How long to sleep at most when the OS has no queue for events to give: it may have one later.
+const WITHOUT_QUEUE: Nanos = 10_000_000;
 
 /// A call under way on another OS thread.
 pub(super) enum Call {
@@ -121,19 +125,29 @@ impl Scheduler {
         if sleep == 0 && !self.poller.borrow().as_ref().is_some_and(Poller::has_sources) {
             return;
         }
-        let now = || self.home.clock.now();
-        self.with_poller(|it| {
-            if sleep == 0 {
-                it.stir(); // tasklets have run, or the caller of the run has
-            }
-            let sleep = sleep.min(it.until_check().unwrap_or(NEVER));
-            it.poll((sleep != NEVER).then_some(sleep), due)?;
-            if sleep > 0 && due.is_empty() {
-                it.check(now(), due);
-            }
-            Ok(())
-        })
-        .unwrap_or_else(|error: io::Error| panic!("the OS refused to wait for events: {error}"));
+        let Ok(mut poller) = self.poller() else {
+            // Without a queue nobody waits for anything but the time.
+            std::thread::park_timeout(Duration::from_nanos(sleep.min(WITHOUT_QUEUE)));
+            return;
+        };
+        if sleep == 0 {
+            poller.stir(); // tasklets have run, or the caller of the run has
+        }
+        let sleep = sleep.min(poller.until_check().unwrap_or(NEVER));
+        let polled = poller.poll((sleep != NEVER).then_some(sleep), due);
+        polled.expect("the OS waits for events where it has made a queue for them");
+        if sleep > 0 && due.is_empty() {
+            poller.check(self.home.clock.now(), due);
+        }
+    }
+
+    /// The poller, which is made when it is needed first.
+    fn poller(&self) -> io::Result<RefMut<'_, Poller>> {
+        let mut poller = self.poller.borrow_mut();
+        if poller.is_none() {
+            *poller = Some(Poller::new()?);
+        }
+        Ok(RefMut::map(poller, |it| it.as_mut().expect("it was made if there was none")))
     }
 
     /// Lets the OS tell of a descriptor.
@@ -142,13 +156,7 @@ impl Scheduler {
     /// As [`Poller::register`]; and the OS's if it has no queue for events to give.
     pub(crate) fn register(&self, number: RawFd) -> io::Result<Rc<Source>> {
         let mut due = Vec::new();
-        let mut poller = self.poller.borrow_mut();
-        if poller.is_none() {
-            *poller = Some(Poller::new()?);
-        }
-        let made = poller.as_mut().expect("it was made if there was none");
-        let source = made.register(number, &mut due);
-        drop(poller);
+        let source = self.poller()?.register(number, &mut due);
         settle(due);
         source
     }
@@ -160,18 +168,11 @@ impl Scheduler {
         settle(due);
     }
 
-    fn with_poller<R>(&self, f: impl FnOnce(&mut Poller) -> R) -> R {
-        let mut poller = self.poller.borrow_mut();
-        let poller = poller.get_or_insert_with(|| {
-            Poller::new().expect("the OS refused a queue for events (open files?)")
-        });
-        f(poller)
-    }
-
     /// Registers a call that another OS thread will answer through the inbox.
     pub(crate) fn begin_call(&self, wait: Wait) -> (usize, Arc<Inbox>) {
         let call = self.calls.borrow_mut().insert(Call::Pending(wait));
-        (call, self.with_poller(|it| it.inbox().clone()))
+        let poller = self.poller().expect("the OS refused a queue for events (open files?)");
+        (call, poller.inbox().clone())
     }
 
     fn deliver(&self, message: Message) {
