@@ -106,10 +106,12 @@ options! { UdpSocket:
     "How many hops a multicast may make." multicast_ttl_v4() -> u32;
     "Sets whether this host gets its own IPv6 multicasts." set_multicast_loop_v6(on: bool) -> ();
     "Whether this host gets its own IPv6 multicasts." multicast_loop_v6() -> bool;
-    "Joins a group at an interface." join_multicast_v4(group: &Ipv4Addr, interface: &Ipv4Addr) -> ();
+    "Joins a group at an interface."
+        join_multicast_v4(group: &Ipv4Addr, interface: &Ipv4Addr) -> ();
     "Leaves a group at an interface."
         leave_multicast_v4(group: &Ipv4Addr, interface: &Ipv4Addr) -> ();
-    "Joins an IPv6 group at an interface." join_multicast_v6(group: &Ipv6Addr, interface: u32) -> ();
+    "Joins an IPv6 group at an interface."
+        join_multicast_v6(group: &Ipv6Addr, interface: u32) -> ();
     "Leaves an IPv6 group at an interface."
         leave_multicast_v6(group: &Ipv6Addr, interface: u32) -> ();
 }

@@ -102,7 +102,7 @@ pub fn serve<L: Accept, R>(
 /// How to serve.
 ///
 /// ```
-/// use std::io::Read;
+/// use std::io::{Read, Write};
 /// use std::time::Duration;
 /// use tasklets::net::{Serve, TcpListener, TcpStream};
 /// use tasklets::{Never, channel, run, select, spawn};
@@ -112,7 +112,8 @@ pub fn serve<L: Accept, R>(
 ///     let (stop, stopped) = channel::<Never>();
 ///     let server = spawn(move || {
 ///         let serve = Serve::new().limit(100).grace(Duration::from_secs(5));
-///         serve.run(&listener, &stopped, |connection, _| {
+///         serve.run(&listener, &stopped, |mut connection, _| {
+///             connection.write_all(b"!").unwrap();
 ///             select! { // a handler that knows when to end
 ///                 op(connection.readable()) -> _ => {}
 ///                 recv(stopped) -> _ => {}
@@ -120,6 +121,7 @@ pub fn serve<L: Accept, R>(
 ///         })
 ///     });
 ///     let mut client = TcpStream::connect(address).unwrap();
+///     client.read_exact(&mut [0]).unwrap();
 ///     drop(stop);
 ///     assert_eq!(client.read(&mut [0]).unwrap(), 0); // its handler has ended
 ///     assert_eq!(server.join().unwrap().unwrap().cut, 0);
@@ -185,7 +187,8 @@ impl Serve {
     ///
     /// While the process has no descriptor or memory left for a connection, it rests, for 5 ms and
     /// longer up to a second, and tries again; so it does if a connection was gone before it was
-    /// accepted. Handlers that want to know of the end have a clone of `stop`.
+    /// accepted. Handlers that want to know of the end have a clone of `stop`. Connections that
+    /// nobody has accepted by then are reset, by the OS, when the listener is dropped.
     ///
     /// # Errors
     /// That of the listener; that of a [`Halt`](crate::Halt) if the caller is stopped. Then, too,
