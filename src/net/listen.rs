@@ -110,8 +110,8 @@ impl Listen {
     /// Listens for connections to the Unix socket that it makes at `path`.
     ///
     /// # Errors
-    /// The OS's; [`AddrInUse`](io::ErrorKind::AddrInUse) if something is there, which may be what an
-    /// earlier listener has left.
+    /// The OS's; [`AddrInUse`](io::ErrorKind::AddrInUse) if something is there, which may be what
+    /// an earlier listener has left.
     pub fn unix(self, path: impl AsRef<Path>) -> io::Result<UnixListener> {
         let address = socket2::SockAddr::unix(path)?;
         let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;

@@ -1,0 +1,204 @@
+//! Serving: what must hold of a server with a bound, a grace and handlers that fail.
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use support::{Ended, isolated};
+use tasklets::net::{Serve, TcpListener, TcpStream, listen, serve};
+use tasklets::{
+    Halt, Never, Operation, after, channel, pause, run, scope, sleep, spawn, yield_now,
+};
+
+fn local() -> (TcpListener, SocketAddr) {
+    let listener = listen("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Serves in a tasklet; the sender stops it.
+macro_rules! served {
+    ($serve:expr, $handler:expr) => {{
+        let (listener, address) = local();
+        let (stop, stopped) = channel::<Never>();
+        let server = spawn(move || $serve.run(&listener, &stopped, $handler));
+        (address, stop, server)
+    }};
+}
+
+#[test]
+fn no_more_than_the_limit_are_served_at_a_time_and_nobody_is_forgotten() {
+    run(|| {
+        let (active, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let (counted, peak) = (active.clone(), most.clone());
+        let (address, stop, server) = served!(Serve::new().limit(3), |mut it: TcpStream, _| {
+            counted.set(counted.get() + 1);
+            peak.set(peak.get().max(counted.get()));
+            yield_now();
+            it.write_all(b"x").unwrap();
+            counted.set(counted.get() - 1);
+        });
+        scope(|s| {
+            for _ in 0..20 {
+                s.spawn(move || {
+                    let mut client = TcpStream::connect(address).unwrap();
+                    assert_eq!(client.read_to_end(&mut Vec::new()).unwrap(), 1);
+                });
+            }
+        });
+        drop(stop);
+        let served = server.join().unwrap().unwrap();
+        assert_eq!((served.connections, served.panics, served.cut), (20, 0, 0));
+        assert!(most.get() <= 3, "{} at a time", most.get());
+    });
+}
+
+#[test]
+fn a_handler_that_panics_ends_its_connection_and_nothing_else() {
+    run(|| {
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let texts = told.clone();
+        let serve = Serve::new().on_panic(move |it| texts.borrow_mut().push(it.to_owned()));
+        let (address, stop, server) = served!(serve, |mut it: TcpStream, _| {
+            let mut byte = [0];
+            it.read_exact(&mut byte).unwrap();
+            if byte == *b"!" {
+                std::panic::resume_unwind(Box::new("bang"));
+            }
+            it.write_all(&byte).unwrap();
+        });
+        for byte in *b"a!b" {
+            let mut client = TcpStream::connect(address).unwrap();
+            client.write_all(&[byte]).unwrap();
+            let length = client.read(&mut [0]).unwrap();
+            assert_eq!(length, usize::from(byte != b'!'));
+        }
+        drop(stop);
+        let served = server.join().unwrap().unwrap();
+        assert_eq!((served.connections, served.panics), (3, 1));
+        let told = told.borrow();
+        assert_eq!(told.len(), 1);
+        assert!(told[0].starts_with("the handler of 127.0.0.1:"), "{told:?}");
+        assert!(told[0].ends_with(" panicked: bang"), "{told:?}");
+    });
+}
+
+#[test]
+fn stopping_waits_for_handlers_and_cuts_the_slow() {
+    run(|| {
+        let serve = Serve::new().grace(Duration::from_millis(20));
+        let (address, stop, server) = served!(serve, |mut it: TcpStream, _| {
+            let mut byte = [0];
+            it.read_exact(&mut byte).unwrap();
+            if byte == *b"s" {
+                pause().unwrap_err(); // until it is cut
+            }
+            it.write_all(b"done").unwrap_or_default();
+        });
+        let clients: Vec<_> = b"qs"
+            .iter()
+            .map(|byte| {
+                let mut client = TcpStream::connect(address).unwrap();
+                client.write_all(&[*byte]).unwrap();
+                client
+            })
+            .collect();
+        let mut clients = clients.into_iter();
+        let mut text = String::new();
+        clients.next().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "done");
+        drop(stop);
+        let served = server.join().unwrap().unwrap();
+        assert_eq!((served.connections, served.cut), (2, 1));
+        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    });
+}
+
+#[test]
+fn each_connection_has_its_deadline() {
+    run(|| {
+        let serve = Serve::new().deadline(Duration::from_millis(5));
+        let (address, stop, server) = served!(serve, |mut it: TcpStream, _| {
+            let error = it.read(&mut [0]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+        });
+        let mut idle = TcpStream::connect(address).unwrap();
+        assert_eq!(idle.read(&mut [0]).unwrap(), 0);
+        drop(stop);
+        assert_eq!(server.join().unwrap().unwrap().panics, 0);
+    });
+}
+
+#[test]
+fn a_server_without_descriptors_rests_and_goes_on() {
+    let ended = isolated(|| {
+        run(|| {
+            let (address, stop, server) = served!(Serve::new(), |mut it: TcpStream, _| {
+                it.write_all(b"x").unwrap();
+            });
+            let mut clients: Vec<_> =
+                (0..3).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+            let mut hoard = Vec::new();
+            while let Ok(file) = std::fs::File::open("/dev/null") {
+                hoard.push(file);
+            }
+            // It has nothing to accept with; the connections wait in the backlog.
+            sleep(Duration::from_millis(30)).unwrap();
+            drop(hoard);
+            for client in &mut clients {
+                let client = TcpStream::try_from(client.try_clone().unwrap()).unwrap();
+                assert_eq!((&client).read(&mut [0]).unwrap(), 1);
+            }
+            drop(stop);
+            assert_eq!(server.join().unwrap().unwrap().connections, 3);
+        });
+    });
+    ended.map(Ended::well);
+}
+
+#[test]
+fn serving_ends_with_its_tasklet_and_leaves_no_handler() {
+    run(|| {
+        let alive = Rc::new(());
+        let held = alive.clone();
+        let (address, _stop, server) = served!(Serve::new(), move |_, _| {
+            let _held = held.clone();
+            pause()
+        });
+        let client = TcpStream::connect(address).unwrap();
+        client.readable().or(after(Duration::from_millis(5)).map(|_| Ok(()))).wait().unwrap();
+        server.cancel();
+        assert!(server.join().unwrap().is_err());
+        assert_eq!(Rc::strong_count(&alive), 1);
+    });
+}
+
+#[test]
+fn many_clients_are_served_at_once_on_one_thread() {
+    run(|| {
+        let (listener, address) = local();
+        let server = spawn(move || {
+            serve(&listener, 1_000, |mut it, _| io::copy(&mut it.try_clone().unwrap(), &mut it))
+        });
+        scope(|s| {
+            for client in 0..100_u32 {
+                s.spawn(move || {
+                    let mut stream = TcpStream::connect(address).unwrap();
+                    for round in 0..10_u32 {
+                        let sent = (client * 1_000 + round).to_be_bytes();
+                        stream.write_all(&sent).unwrap();
+                        let mut back = [0; 4];
+                        stream.read_exact(&mut back).unwrap();
+                        assert_eq!(back, sent);
+                    }
+                });
+            }
+        });
+        server.cancel();
+        let error = server.join().unwrap().unwrap_err();
+        assert_eq!(error.downcast::<Halt>().unwrap(), Halt::Cancelled);
+    });
+}
