@@ -9,7 +9,7 @@ use crate::kernel::source::Side;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net as unix;
 use std::panic::Location;
 use std::path::Path;
@@ -181,6 +181,16 @@ impl UnixDatagram {
     pub fn send_to(&self, datagram: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
         let (std, path) = (self.socket.std(), path.as_ref());
         persist(self.socket.write_limit.get(), || std.send_to(datagram, path))
+    }
+
+    /// Sends a datagram to the socket with this address; waits while that one is full.
+    ///
+    /// # Errors
+    /// The OS's, and that of a [`Halt`](crate::Halt).
+    #[track_caller]
+    pub fn send_to_addr(&self, datagram: &[u8], address: &unix::SocketAddr) -> io::Result<usize> {
+        let std = self.socket.std();
+        persist(self.socket.write_limit.get(), || std.send_to_addr(datagram, address))
     }
 
     /// Waits for a datagram; what does not fit into the buffer is lost. Tells its sender.

@@ -13,7 +13,7 @@ use crate::operation::Operation;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net as unix;
 use std::panic::Location;
 use std::path::Path;

@@ -204,6 +204,21 @@ macro_rules! common {
             }
         }
 
+        impl TryFrom<OwnedFd> for $name {
+            type Error = io::Error;
+
+            fn try_from(descriptor: OwnedFd) -> io::Result<$name> {
+                $name::from_std(descriptor.into())
+            }
+        }
+
+        /// The descriptor, which does not block.
+        impl From<$name> for OwnedFd {
+            fn from(socket: $name) -> OwnedFd {
+                socket.socket.descriptor.into_inner().into()
+            }
+        }
+
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.socket.fmt(f)

@@ -1,0 +1,188 @@
+//! A soak: servers and clients that do each other every harm at random, for as many rounds as
+//! `TASKLETS_SOAK` says; afterwards nothing may be left over.
+
+mod support;
+
+use socket2::SockRef;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use support::{Ended, Isolation};
+use tasklets::net::{Serve, Shutdown, TcpStream, listen};
+use tasklets::{Never, Runtime, Tasklet, channel, pause, sleep, spawn, within, yield_now};
+
+/// Rounds of a plain test run.
+const ROUNDS: u32 = 60;
+
+/// Numbers that look random and are the same in each run.
+#[derive(Clone)]
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+
+    fn chance(&mut self, one_in: u64) -> bool {
+        self.roll(one_in) == 0
+    }
+
+    fn millis(&mut self, most: u64) -> Duration {
+        Duration::from_micros(self.roll(1_000 * most) + 1)
+    }
+}
+
+/// What the first byte of a connection asks its handler to do.
+fn handle(mut stream: TcpStream) -> io::Result<()> {
+    let mut what = [0];
+    stream.read_exact(&mut what)?;
+    match what[0] % 8 {
+        0 => std::panic::resume_unwind(Box::new("asked to")),
+        1 => pause().map_err(io::Error::from),
+        2 => stream.write_all(&vec![7; 8 << 20]),
+        3 => {
+            let mut byte = [0];
+            while stream.read(&mut byte)? == 1 {
+                yield_now();
+            }
+            Ok(())
+        }
+        4 => Ok(()),
+        _ => io::copy(&mut &stream, &mut &stream).map(drop),
+    }
+}
+
+/// A client that may do anything; that it fails is what it is for.
+fn harm(address: SocketAddr, mut dice: Dice) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    if dice.chance(8) {
+        return Ok(()); // gone before it has said anything
+    }
+    let data = vec![dice.roll(256) as u8; dice.roll(200_000) as usize + 1];
+    let cut = dice.roll(data.len() as u64 + 1) as usize;
+    match dice.roll(6) {
+        0 => {
+            stream.write_all(&data[..cut])?;
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO))?; // a reset when it is dropped
+            return Ok(());
+        }
+        1 => {
+            stream.write_all(&data[..cut])?;
+            stream.shutdown(Shutdown::Write)?;
+        }
+        2 => {
+            for byte in &data[..cut.min(300)] {
+                stream.write_all(&[*byte])?;
+                yield_now();
+            }
+        }
+        3 => {
+            stream.shutdown(Shutdown::Read)?;
+            stream.write_all(&data)?;
+        }
+        4 => {
+            stream.write_all(&data[..1])?;
+            sleep(dice.millis(3))?; // never reads
+            return Ok(());
+        }
+        _ => {
+            let twin = stream.try_clone()?;
+            let copy = data.clone();
+            spawn(move || drop((&twin).write_all(&copy)));
+        }
+    }
+    let mut slow = [0; 512];
+    while stream.read(&mut slow)? > 0 {
+        if dice.chance(4) {
+            yield_now();
+        }
+    }
+    Ok(())
+}
+
+/// One server, its clients, and what befalls them.
+fn round(mut dice: Dice) {
+    let listener = listen("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = channel::<Never>();
+    let (limit, grace, deadline) = (dice.roll(6) as usize + 1, dice.millis(3), dice.millis(15));
+    let server = spawn(move || {
+        let serve = Serve::new().limit(limit).grace(grace).deadline(deadline).on_panic(|_| ());
+        serve.run(&listener, &stopped, |stream, _| handle(stream))
+    });
+    let clients: Vec<Tasklet<_>> = (0..dice.roll(12) + 1)
+        .map(|_| {
+            let dice = Dice(dice.roll(u64::MAX - 1) + 1);
+            spawn(move || within(Duration::from_millis(30), || harm(address, dice)).value)
+        })
+        .collect();
+    let hoard: Vec<_> = if dice.chance(6) {
+        std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect()
+    } else {
+        Vec::new()
+    };
+    sleep(dice.millis(5)).unwrap();
+    drop(hoard);
+    for client in &clients {
+        if dice.chance(4) {
+            client.cancel();
+        }
+    }
+    if dice.chance(5) {
+        server.cancel();
+    }
+    if dice.chance(2) {
+        drop(stop);
+        drop(server.join());
+        clients.into_iter().for_each(|it| drop(it.join()));
+    } else {
+        clients.into_iter().for_each(|it| drop(it.join()));
+        drop(stop);
+        drop(server.join());
+    }
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|it| it.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn after_all_harm_nothing_is_left_over() {
+    let rounds = std::env::var("TASKLETS_SOAK").ok();
+    let rounds = rounds.map_or(ROUNDS, |it| it.parse().expect("TASKLETS_SOAK is a number"));
+    let ended = Isolation::default().seconds(60 + u64::from(rounds)).run(|| {
+        let runtime = Runtime::builder().build();
+        let done = Rc::new(());
+        let mut dice = Dice(0x5eed);
+        let mut warm = None;
+        for nth in 0..rounds {
+            let (dice, held) = (Dice(dice.roll(u64::MAX - 1) + 1), done.clone());
+            runtime
+                .run(move || {
+                    round(dice);
+                    drop(held);
+                })
+                .unwrap();
+            assert_eq!(runtime.snapshot().tasklets.len(), 0);
+            if nth == rounds / 4 {
+                warm = Some((descriptors(), resident_kib()));
+            }
+        }
+        assert_eq!(Rc::strong_count(&done), 1);
+        let (open, resident) = warm.unwrap();
+        assert_eq!(descriptors(), open, "descriptors");
+        let grown = resident_kib().saturating_sub(resident);
+        assert!(grown < 24 * 1024, "{grown} KiB more than after a quarter of the rounds");
+    });
+    ended.map(Ended::well);
+}
