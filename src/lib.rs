@@ -70,6 +70,7 @@ mod monitor;
 #[cfg(feature = "net")]
 pub mod net;
 mod operation;
+pub mod pipeline;
 mod runtime;
 mod scope;
 pub mod select;

@@ -45,6 +45,7 @@ const RANKS: &[(&str, u32)] = &[
     // Beside `blocking`, which makes its thread; the scheduler knows it as a `trace::Watch`.
     ("monitor", 7),
     ("net", 8),
+    ("pipeline", 8),
     ("inspect", 8),
     ("explore", 9),
     ("runtime", 9),

@@ -1,0 +1,231 @@
+//! Pipelines: a source, stages, a sink, each a process of its own, joined by rendezvous channels.
+//!
+//! Always: nothing is held between two stages, so memory is bounded by construction and a slow stage
+//! slows those before it; when a pipeline has been run, by whatever path, none of its tasklets
+//! exists. Pipeline: `Built -> Running -> Done | Failed`.
+//!
+//! A pipeline is built from left to right and does nothing until its sink is [run](Sink::run), in a
+//! run of tasklets. Its closures may borrow what outlives that call.
+//!
+//! ```
+//! use tasklets::{pipeline, run};
+//! let text = "a stage slows\nthose before it\n\nand holds nothing";
+//! let longest = run(|| {
+//!     pipeline::lines(text.as_bytes())
+//!         .try_map(|line| line.as_ref().map(String::len).map_err(ToString::to_string))
+//!         .filter(|length| *length > 0)
+//!         .fold(0, |longest, length| longest.max(length))
+//!         .run()
+//! });
+//! assert_eq!(longest.unwrap().value, 17);
+//! ```
+//!
+//! # Order
+//!
+//! A stage with one worker keeps the order. One with [several](Pipeline::workers) keeps it too,
+//! unless it is [`unordered`](Pipeline::unordered): a worker that is done early then waits for its
+//! turn, so that no more items are on the way than there are workers.
+//!
+//! # Errors and ends
+//!
+//! The first error, or panic, of a stage ends the pipeline: the others are cancelled, and
+//! [`run`](Sink::run) returns an [`Error`] with the name of the stage, when nothing runs any more.
+//! [`OnError`] says what else to do with an item that fails. A sink that wants no more (such as
+//! [`take`](Pipeline::take)) ends the stages before it; what they have in hand is *returned*: each
+//! item is given on, failed or returned, and the [`Report`] counts all three.
+//!
+//! Patterns: pipes and filters (McIlroy, 1964); a bound on what is on the way instead of on each
+//! queue as in oneTBB's `parallel_pipeline`.
+
+mod meter;
+mod network;
+mod order;
+mod policy;
+mod report;
+mod shape;
+mod sink;
+mod source;
+mod split;
+mod work;
+
+pub use policy::{Failed, OnError};
+pub use report::{Report, StageReport};
+pub use sink::{Done, Sink};
+pub use source::{from_channel, from_iter, lines, tick};
+
+use network::{Emit, Inlet, Net, Outlet, Stop};
+use std::any::Any;
+use std::error;
+use std::fmt;
+
+/// Stages that give values of type `T`.
+///
+/// Methods that add a stage return the longer pipeline; [`named`](Self::named),
+/// [`workers`](Self::workers) and [`unordered`](Self::unordered) are about the stage added last.
+#[must_use = "a pipeline does nothing until its sink is run"]
+pub struct Pipeline<'env, T: 'static> {
+    build: Build<'env, T>,
+    settings: Settings,
+}
+
+/// Makes the stages, the last one with these settings.
+type Build<'env, T> = Box<dyn for<'scope> FnOnce(&Net<'scope, 'env>, Settings) -> Outlet<T> + 'env>;
+
+/// What is said of a stage after it was added.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    name: Option<String>,
+    workers: usize,
+    ordered: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { name: None, workers: 1, ordered: true }
+    }
+}
+
+impl<'env, T: 'static> Pipeline<'env, T> {
+    fn new(
+        build: impl for<'scope> FnOnce(&Net<'scope, 'env>, Settings) -> Outlet<T> + 'env,
+    ) -> Pipeline<'env, T> {
+        Pipeline { build: Box::new(build), settings: Settings::default() }
+    }
+
+    /// Makes the stages so far.
+    fn make(self, net: &Net<'_, 'env>) -> Outlet<T> {
+        (self.build)(net, self.settings)
+    }
+
+    /// Adds a stage with one worker, which `body` is.
+    fn process<U: 'static>(
+        self,
+        kind: &'static str,
+        body: impl FnOnce(&Inlet<T>, &Emit<U>) -> Result<(), Stop> + 'env,
+    ) -> Pipeline<'env, U> {
+        Pipeline::new(move |net, mut settings| {
+            settings.workers = 1;
+            let before = self.make(net);
+            let facts = net.stage(kind, &settings);
+            let inlet = net.inlet(before, &facts);
+            let (to, outlet) = net.outlet(&facts);
+            let emit = Emit { to, meter: inlet.meter.clone() };
+            net.start(&facts, move || body(&inlet, &emit));
+            outlet
+        })
+    }
+
+    /// Names the stage added last, for reports and errors.
+    pub fn named(mut self, name: impl Into<String>) -> Pipeline<'env, T> {
+        self.settings.name = Some(name.into());
+        self
+    }
+
+    /// Sets how many items the stage added last works on at a time. For stages that map; others
+    /// have one worker.
+    ///
+    /// # Panics
+    /// If that is zero.
+    pub fn workers(mut self, count: usize) -> Pipeline<'env, T> {
+        assert!(count > 0, "a stage without workers");
+        self.settings.workers = count;
+        self
+    }
+
+    /// The stage added last gives in the order in which it takes: the default.
+    pub fn ordered(mut self) -> Pipeline<'env, T> {
+        self.settings.ordered = true;
+        self
+    }
+
+    /// The stage added last gives in the order in which its workers are done.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{Runtime, pipeline, sleep};
+    /// let naps = [30, 10, 20];
+    /// let done = Runtime::builder().virtual_clock(true).build().run(|| {
+    ///     let nap = |it: u64| (sleep(Duration::from_secs(it)), it).1;
+    ///     pipeline::from_iter(naps).map(nap).workers(3).unordered().collect::<Vec<_>>().run()
+    /// });
+    /// assert_eq!(done.unwrap().unwrap().value, [10, 20, 30]);
+    /// ```
+    pub fn unordered(mut self) -> Pipeline<'env, T> {
+        self.settings.ordered = false;
+        self
+    }
+}
+
+impl<T> fmt::Debug for Pipeline<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Why a stage failed.
+#[non_exhaustive]
+pub enum Cause {
+    /// One of its items failed.
+    Failed(Box<dyn error::Error>),
+    /// It panicked; this is what with.
+    Panicked(Box<dyn Any + Send>),
+    /// It was stopped: the tasklet that ran the pipeline was.
+    Halted(crate::Halt),
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Failed(error) => f.debug_tuple("Failed").field(error).finish(),
+            Cause::Panicked(panic) => {
+                f.debug_tuple("Panicked").field(&crate::error::panic_message(&**panic)).finish()
+            }
+            Cause::Halted(why) => f.debug_tuple("Halted").field(why).finish(),
+        }
+    }
+}
+
+/// What ended a pipeline before its time.
+///
+/// ```
+/// use tasklets::{pipeline, run};
+/// let error = run(|| {
+///     let numbers = pipeline::from_iter(["1", "two", "3"]).try_map(|it| it.parse::<i32>());
+///     numbers.named("parse").collect::<Vec<_>>().run().unwrap_err()
+/// });
+/// assert_eq!(error.to_string(), "stage `parse` failed: invalid digit found in string");
+/// assert_eq!(error.report.stages[1].failed, 1);
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Error {
+    /// The name of the stage.
+    pub stage: String,
+    /// Why it failed.
+    pub cause: Cause,
+    /// What the pipeline did until then.
+    pub report: Report,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = &self.stage;
+        match &self.cause {
+            Cause::Failed(error) => write!(f, "stage `{stage}` failed: {error}"),
+            Cause::Panicked(panic) => {
+                write!(f, "stage `{stage}` panicked: {}", crate::error::panic_message(&**panic))
+            }
+            Cause::Halted(why) => write!(f, "stage `{stage}` was stopped: {why}"),
+        }
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match &self.cause {
+            Cause::Failed(error) => Some(&**error),
+            Cause::Halted(why) => Some(why),
+            Cause::Panicked(_) => None,
+        }
+    }
+}

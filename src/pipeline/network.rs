@@ -1,0 +1,209 @@
+//! A network that is being built or runs: its stages, what passes between them, and how it ends.
+//!
+//! Always: an item is in one pair of hands, or in none for ever: given on, failed, or returned; each
+//! is counted once. An error ends the network. Stages share nothing that they act on: what one does
+//! depends on what it has received only.
+//! Network: `Running -> Ended | Failed`.
+
+use super::meter::Meter;
+use super::report::{Edge, Facts};
+use super::{Cause, Settings};
+use crate::channel::{self, Never, Receiver, Sender};
+use crate::error::Halt;
+use crate::kernel::operation::Arm;
+use crate::kernel::running::Unwound;
+use crate::kernel::stack;
+use crate::operation::Operation;
+use crate::scope::Scope;
+use crate::select;
+use crate::tasklet::Builder;
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+
+/// Something on its way, and the right to be on the way that it may need.
+pub(super) struct Item<T> {
+    pub(super) value: T,
+    pub(super) ticket: Ticket,
+}
+
+/// Lets so many items of a source be on the way: when the last clone is dropped the source is told.
+pub(super) type Ticket = Option<Sender<Never>>;
+
+/// How many items of a source may be on the way, and those that are.
+pub(super) struct Gate {
+    limit: usize,
+    under_way: Vec<Receiver<Never>>,
+}
+
+impl Gate {
+    pub(super) fn new(limit: usize) -> Gate {
+        Gate { limit, under_way: Vec::new() }
+    }
+
+    /// Waits until an item more may be on the way.
+    pub(super) fn admit(&mut self) -> Result<Sender<Never>, Halt> {
+        if self.under_way.len() == self.limit {
+            let mut left: Vec<_> = self.under_way.iter().map(Receiver::receiving).collect();
+            let mut arms: Vec<&mut dyn Arm> = left.iter_mut().map(|it| it as _).collect();
+            let first = select::select(&mut arms);
+            let Err(why) = left[first].take();
+            if why != Halt::Closed {
+                return Err(why);
+            }
+            drop(left);
+            self.under_way.swap_remove(first);
+        }
+        let (ticket, left) = channel::channel();
+        self.under_way.push(left);
+        Ok(ticket)
+    }
+}
+
+/// Why a stage stops before its input has ended.
+pub(super) enum Stop {
+    /// Nobody wants what it gives.
+    Unwanted,
+    /// The tasklet was stopped.
+    Halted(Halt),
+    /// It failed, and with it the network.
+    Failed(Cause),
+}
+
+impl From<Halt> for Stop {
+    fn from(why: Halt) -> Stop {
+        if why == Halt::Closed { Stop::Unwanted } else { Stop::Halted(why) }
+    }
+}
+
+/// A stage that failed: its number, its name and why.
+pub(super) type Failure = (usize, String, Cause);
+
+/// What every stage of a network knows.
+pub(super) struct Net<'scope, 'env: 'scope> {
+    pub(super) scope: Scope<'scope, 'env>,
+    pub(super) stages: Rc<RefCell<Vec<Rc<Facts>>>>,
+    pub(super) edges: Rc<RefCell<Vec<Edge>>>,
+    /// How many items of a source may be on the way.
+    pub(super) in_flight: Option<usize>,
+    /// The stages that failed, and why.
+    pub(super) failed: Rc<RefCell<Vec<Failure>>>,
+}
+
+/// The receiving end of what a stage gives.
+pub(super) struct Outlet<T: 'static> {
+    pub(super) rx: Receiver<Item<T>>,
+    /// The stage that gives it.
+    pub(super) from: usize,
+}
+
+impl<'scope, 'env> Net<'scope, 'env> {
+    /// Adds a stage.
+    pub(super) fn stage(&self, kind: &'static str, settings: &Settings) -> Rc<Facts> {
+        let mut stages = self.stages.borrow_mut();
+        let number = stages.len();
+        let name = settings.name.clone().unwrap_or_else(|| format!("{kind} {number}"));
+        let facts = Rc::new(Facts::new(number, name, settings.workers));
+        stages.push(facts.clone());
+        facts
+    }
+
+    /// What `to` gets from the stage before it.
+    pub(super) fn inlet<T>(&self, outlet: Outlet<T>, to: &Rc<Facts>) -> Inlet<T> {
+        self.edges.borrow_mut().push(Edge { from: outlet.from, to: to.number });
+        Inlet { rx: outlet.rx, meter: Rc::new(Meter::new(to.clone())) }
+    }
+
+    /// Where `from` gives what the next stage takes.
+    pub(super) fn outlet<U>(&self, from: &Rc<Facts>) -> (Sender<Item<U>>, Outlet<U>) {
+        let (tx, rx) = channel::Builder::new().name(from.name.as_str()).channel();
+        (tx, Outlet { rx, from: from.number })
+    }
+
+    /// Starts a tasklet of a stage; what it panics or fails with ends the network.
+    pub(super) fn start(
+        &self,
+        facts: &Rc<Facts>,
+        body: impl FnOnce() -> Result<(), Stop> + 'scope,
+    ) {
+        let (stage, failed, scope) = (facts.clone(), self.failed.clone(), self.scope);
+        let builder = Builder::new().name(facts.name.as_str());
+        let body = move || {
+            let ended = catch_unwind(AssertUnwindSafe(body));
+            let cause = match ended {
+                Ok(Ok(()) | Err(Stop::Unwanted)) => return,
+                Ok(Err(Stop::Halted(why))) => Cause::Halted(why),
+                Ok(Err(Stop::Failed(cause))) => cause,
+                Err(panic) => Cause::Panicked(own(panic)),
+            };
+            failed.borrow_mut().push((stage.number, stage.name.clone(), cause));
+            scope.cancel();
+        };
+        if let Err(error) = self.scope.spawn_with(builder, body) {
+            let cause = Cause::Failed(Box::new(error));
+            self.failed.borrow_mut().push((facts.number, facts.name.clone(), cause));
+            self.scope.cancel();
+        }
+    }
+}
+
+/// A panic of the user's; that by which a tasklet is ended goes on.
+fn own(panic: Box<dyn Any + Send>) -> Box<dyn Any + Send> {
+    if panic.is::<Unwound>() || stack::is_cancel(&*panic) {
+        resume_unwind(panic);
+    }
+    panic
+}
+
+/// What a worker of a stage takes from.
+pub(super) struct Inlet<T: 'static> {
+    pub(super) rx: Receiver<Item<T>>,
+    pub(super) meter: Rc<Meter>,
+}
+
+impl<T> Inlet<T> {
+    /// The same inlet for another worker.
+    pub(super) fn share(&self) -> Inlet<T> {
+        let meter = Meter::new(self.meter.facts.clone());
+        Inlet { rx: self.rx.clone(), meter: Rc::new(meter) }
+    }
+
+    /// Waits for an item; `None` when there will be no more.
+    pub(super) fn next(&self) -> Result<Option<Item<T>>, Stop> {
+        self.meter.before_taking();
+        match self.rx.recv() {
+            Ok(item) => {
+                self.meter.taken();
+                Ok(Some(item))
+            }
+            Err(Halt::Closed) => Ok(None),
+            Err(why) => Err(why.into()),
+        }
+    }
+}
+
+/// What a worker of a stage gives to.
+pub(super) struct Emit<U: 'static> {
+    pub(super) to: Sender<Item<U>>,
+    pub(super) meter: Rc<Meter>,
+}
+
+impl<U> Emit<U> {
+    /// Waits until the next stage takes it.
+    pub(super) fn give(&self, value: U, ticket: Ticket) -> Result<(), Stop> {
+        self.meter.before_giving();
+        match self.to.send(Item { value, ticket }) {
+            Ok(()) => {
+                self.meter.given();
+                Ok(())
+            }
+            Err(error) => {
+                let why = error.why;
+                drop(error); // the item, with nothing borrowed
+                self.meter.facts.count(|it| it.returned += 1);
+                Err(why.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Giving in the order of taking, by workers that are done in any order.
+//!
+//! Always: each item knows when the one before it has been given on, or never will be; workers share
+//! nothing else. Turn: `Waiting -> Present -> Past`.
+
+use super::network::{Inlet, Item, Stop};
+use crate::channel::{Never, Receiver, Sender, channel};
+use crate::error::Halt;
+
+/// An item for one of the workers, and its place among the others.
+pub(super) struct Job<T> {
+    pub(super) item: Item<T>,
+    pub(super) turn: Turn,
+}
+
+/// The right to give; when it is dropped the turn is over.
+pub(super) struct Turn {
+    /// Closed when the turn before is over.
+    before: Option<Receiver<Never>>,
+    _over: Sender<Never>,
+}
+
+impl Turn {
+    /// Waits until it has come.
+    pub(super) fn come(&self) -> Result<(), Halt> {
+        match self.before.as_ref().map(Receiver::recv) {
+            None | Some(Err(Halt::Closed)) => Ok(()),
+            Some(Err(why)) => Err(why),
+            Some(Ok(never)) => match never {},
+        }
+    }
+}
+
+/// Hands the items of `inlet` to workers, in a row.
+pub(super) fn line_up<T>(inlet: &Inlet<T>, to: &Sender<Job<T>>) -> Result<(), Stop> {
+    let mut before = None;
+    loop {
+        let item = match inlet.rx.recv() {
+            Ok(item) => item,
+            Err(Halt::Closed) => return Ok(()),
+            Err(why) => return Err(why.into()),
+        };
+        let (over, next) = channel();
+        let turn = Turn { before: before.replace(next), _over: over };
+        to.send(Job { item, turn }).map_err(|it| it.why)?;
+    }
+}

@@ -1,0 +1,222 @@
+//! Sinks: where a pipeline ends, and where it is run.
+//!
+//! Always: when `run` returns, nothing of the pipeline runs.
+
+use super::network::{Failure, Inlet, Net, Stop};
+use super::report::Report;
+use super::{Cause, Error, Pipeline};
+use crate::channel::Sender;
+use crate::error::Halt;
+use crate::scope::scope;
+use crate::time;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io::Write;
+use std::rc::Rc;
+
+/// A whole pipeline, which gives an `R` when it is run.
+#[must_use = "a pipeline does nothing until it is run"]
+pub struct Sink<'env, R> {
+    attach: Attach<'env, R>,
+    in_flight: Option<usize>,
+}
+
+/// Makes the stages, the sink's last, which leaves its result there.
+type Attach<'env, R> =
+    Box<dyn for<'scope> FnOnce(&Net<'scope, 'env>) -> Rc<Cell<Option<R>>> + 'env>;
+
+/// What a pipeline gave, and what it did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Done<R> {
+    /// What the sink made of the items.
+    pub value: R,
+    /// What each stage did.
+    pub report: Report,
+}
+
+impl<'env, R: 'env> Sink<'env, R> {
+    /// Sets how many items of the sources may be on the way at a time, from end to end. A source
+    /// waits before it asks for one more.
+    ///
+    /// An item that is made into several is on the way until the last of them has left; of several
+    /// that are made into one, one is. A branch counts.
+    ///
+    /// # Panics
+    /// If that is zero.
+    pub fn in_flight(mut self, items: usize) -> Sink<'env, R> {
+        assert!(items > 0, "a pipeline with nothing in it");
+        self.in_flight = Some(items);
+        self
+    }
+
+    /// Runs the pipeline; returns when all its stages have ended.
+    ///
+    /// # Errors
+    /// [`Error`] when a stage failed or panicked, and when the caller was stopped.
+    ///
+    /// # Panics
+    /// Outside of a run, and where waiting is not possible.
+    pub fn run(self) -> Result<Done<R>, Error> {
+        let start = time::now();
+        let stages = Rc::new(RefCell::new(Vec::new()));
+        let edges = Rc::new(RefCell::new(Vec::new()));
+        let failed = Rc::new(RefCell::new(Vec::new()));
+        let in_flight = self.in_flight;
+        let value = scope(|scope| {
+            let (stages, edges, failed) = (stages.clone(), edges.clone(), failed.clone());
+            let net = Net { scope, stages, edges, in_flight, failed };
+            (self.attach)(&net)
+        });
+        let report = Report::new(&stages.borrow(), &edges.borrow(), time::now() - start);
+        // Of those that failed by themselves the one that comes first in the network.
+        let own = |it: &&Failure| (matches!(it.2, Cause::Halted(_)), it.0);
+        let mut failed = failed.take();
+        failed.sort_by_key(|it| own(&it));
+        match (failed.into_iter().next(), value.take()) {
+            (Some((_, stage, cause)), _) => Err(Error { stage, cause, report }),
+            (None, Some(value)) => Ok(Done { value, report }),
+            (None, None) => {
+                let cause = Cause::Halted(Halt::Cancelled); // it never began
+                Err(Error { stage: "the network".into(), cause, report })
+            }
+        }
+    }
+
+    /// Adds it to a network of which it is a branch.
+    pub(super) fn attach(self, net: &Net<'_, 'env>) {
+        (self.attach)(net);
+    }
+}
+
+impl<'env, T: 'static> Pipeline<'env, T> {
+    /// A sink that `body` is, with what it returns.
+    fn sink<R: 'env>(
+        self,
+        kind: &'static str,
+        body: impl FnOnce(&Inlet<T>) -> Result<R, Stop> + 'env,
+    ) -> Sink<'env, R> {
+        let attach: Attach<'env, R> = Box::new(move |net| {
+            let before = self.make(net);
+            let facts = net.stage(kind, &super::Settings::default());
+            let inlet = net.inlet(before, &facts);
+            let value = Rc::new(Cell::new(None));
+            let result = value.clone();
+            net.start(&facts, move || {
+                result.set(Some(body(&inlet)?));
+                Ok(())
+            });
+            value
+        });
+        Sink { attach, in_flight: None }
+    }
+
+    /// Collects the items.
+    pub fn collect<C>(self) -> Sink<'env, C>
+    where
+        C: Default + Extend<T> + 'env,
+    {
+        self.sink("collect", |inlet| {
+            let mut all = C::default();
+            while let Some(item) = inlet.next()? {
+                all.extend([item.value]);
+            }
+            Ok(all)
+        })
+    }
+
+    /// Calls `f` with each item.
+    pub fn for_each(self, mut f: impl FnMut(T) + 'env) -> Sink<'env, ()> {
+        self.sink("for_each", move |inlet| {
+            while let Some(item) = inlet.next()? {
+                f(item.value);
+            }
+            Ok(())
+        })
+    }
+
+    /// Counts the items.
+    pub fn count(self) -> Sink<'env, u64> {
+        self.fold(0, |count, _| count + 1)
+    }
+
+    /// Makes one value of all: of `first` and the first item, then of that and the second, and so on.
+    pub fn fold<R: 'env>(self, first: R, mut f: impl FnMut(R, T) -> R + 'env) -> Sink<'env, R> {
+        self.sink("fold", move |inlet| {
+            let mut all = first;
+            while let Some(item) = inlet.next()? {
+                all = f(all, item.value);
+            }
+            Ok(all)
+        })
+    }
+
+    /// Makes one value of all, of any two neighbours at a time, as a tree: `f` has to be
+    /// associative. `None` if there is no item.
+    ///
+    /// ```
+    /// use tasklets::{pipeline, run};
+    /// let letters = || pipeline::from_iter("abcdefg".chars().map(String::from));
+    /// let word = run(|| letters().reduce(|left, right| left + &right).run());
+    /// assert_eq!(word.unwrap().value.as_deref(), Some("abcdefg"));
+    /// ```
+    pub fn reduce(self, mut f: impl FnMut(T, T) -> T + 'env) -> Sink<'env, Option<T>> {
+        self.sink("reduce", move |inlet| {
+            // Of each power of two the value of so many items, the largest first.
+            let mut parts: Vec<(u32, T)> = Vec::new();
+            while let Some(item) = inlet.next()? {
+                let (mut level, mut value) = (0, item.value);
+                while let Some((_, left)) = parts.pop_if(|it| it.0 == level) {
+                    value = f(left, value);
+                    level += 1;
+                }
+                parts.push((level, value));
+            }
+            let mut parts = parts.into_iter().map(|it| it.1).rev();
+            let last = parts.next();
+            Ok(last.map(|last| parts.fold(last, |right, left| f(left, right))))
+        })
+    }
+
+    /// Sends the items to a channel, whose receivers may be others' than this pipeline's. If they
+    /// are gone the pipeline ends.
+    pub fn into_channel(self, to: Sender<T>) -> Sink<'env, ()> {
+        self.sink("into_channel", move |inlet| {
+            while let Some(item) = inlet.next()? {
+                if let Err(error) = to.send(item.value) {
+                    inlet.meter.facts.count(|it| it.returned += 1);
+                    let ended = error.why == Halt::Closed;
+                    return if ended { Ok(()) } else { Err(error.why.into()) };
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes each item as a line. An error ends the pipeline; of a closed pipe, too.
+    ///
+    /// ```
+    /// use tasklets::{pipeline, run};
+    /// let mut text = Vec::new();
+    /// run(|| pipeline::from_iter([1, 2]).write_lines(&mut text).run()).unwrap();
+    /// assert_eq!(text, b"1\n2\n");
+    /// ```
+    pub fn write_lines(self, mut to: impl Write + 'env) -> Sink<'env, ()>
+    where
+        T: fmt::Display,
+    {
+        self.sink("write_lines", move |inlet| {
+            let fail = |error: std::io::Error| Stop::Failed(Cause::Failed(Box::new(error)));
+            while let Some(item) = inlet.next()? {
+                writeln!(to, "{}", item.value).map_err(fail)?;
+            }
+            to.flush().map_err(fail)
+        })
+    }
+}
+
+impl<R> fmt::Debug for Sink<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink").field("in_flight", &self.in_flight).finish_non_exhaustive()
+    }
+}

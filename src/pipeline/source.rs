@@ -1,0 +1,87 @@
+//! Sources: iterators, channels, lines, ticks.
+//!
+//! Always: a source is asked for an item only when the one before has been taken.
+
+use super::network::{Emit, Gate, Stop};
+use super::{Pipeline, Settings};
+use crate::channel::Receiver;
+use crate::operation::Operation;
+use crate::time;
+use std::io::{self, BufRead};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// The items of an iterator.
+///
+/// Its `next` runs in a tasklet: it may wait.
+///
+/// ```
+/// use tasklets::{pipeline, run};
+/// let words = ["to", "be"].map(String::from);
+/// let done = run(|| pipeline::from_iter(words).map(|it| it.len()).collect::<Vec<_>>().run());
+/// assert_eq!(done.unwrap().value, [2, 2]);
+/// ```
+pub fn from_iter<'env, I>(items: I) -> Pipeline<'env, I::Item>
+where
+    I: IntoIterator + 'env,
+    I::Item: 'static,
+{
+    source("source", move |emit, mut gate| {
+        let mut items = items.into_iter();
+        loop {
+            let ticket = gate.as_mut().map(Gate::admit).transpose()?;
+            emit.meter.before_taking();
+            let Some(value) = items.next() else { return Ok(()) };
+            emit.meter.taken();
+            emit.give(value, ticket)?;
+        }
+    })
+}
+
+/// What is received from a channel, until its senders are gone.
+///
+/// ```
+/// use tasklets::{channel, pipeline, run, spawn};
+/// let sum = run(|| {
+///     let (tx, rx) = channel();
+///     spawn(move || tx.send_all(1..=4));
+///     pipeline::from_channel(rx).fold(0, |sum, it: u32| sum + it).run()
+/// });
+/// assert_eq!(sum.unwrap().value, 10);
+/// ```
+pub fn from_channel<'env, T: 'static>(from: Receiver<T>) -> Pipeline<'env, T> {
+    from_iter(from)
+}
+
+/// The lines of a reader, without their ends; an error is the last item.
+///
+/// Reading a file holds up the OS thread; see [`crate::blocking`].
+pub fn lines<'env>(from: impl BufRead + 'env) -> Pipeline<'env, io::Result<String>> {
+    let mut failed = false;
+    from_iter(from.lines().take_while(move |it| !std::mem::replace(&mut failed, it.is_err())))
+}
+
+/// The time, every `period`, for ever: see [`crate::tick`].
+///
+/// # Panics
+/// If `period` is zero.
+pub fn tick<'env>(period: Duration) -> Pipeline<'env, Instant> {
+    let mut tick = time::tick(period);
+    from_iter(std::iter::from_fn(move || (&mut tick).wait().ok()))
+}
+
+/// A stage without input.
+fn source<'env, T: 'static>(
+    kind: &'static str,
+    body: impl FnOnce(&Emit<T>, Option<Gate>) -> Result<(), Stop> + 'env,
+) -> Pipeline<'env, T> {
+    Pipeline::new(move |net, settings: Settings| {
+        let settings = Settings { workers: 1, ..settings };
+        let facts = net.stage(kind, &settings);
+        let (to, outlet) = net.outlet(&facts);
+        let meter = Rc::new(super::meter::Meter::new(facts.clone()));
+        let gate = net.in_flight.map(Gate::new);
+        net.start(&facts, move || body(&Emit { to, meter }, gate));
+        outlet
+    })
+}

@@ -1,0 +1,261 @@
+//! Pipelines that part and meet: tee, partition, merge, zip, fan-out.
+//!
+//! Always: a branch is run with the pipeline it was taken from, and has ended when that has.
+
+use super::Pipeline;
+use super::network::{Emit, Inlet, Item, Net, Outlet, Stop};
+use super::sink::Sink;
+use crate::channel::Sender;
+use crate::error::Halt;
+use crate::select;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+
+impl<'env, T: 'static> Pipeline<'env, T> {
+    /// Gives each item on, and a clone of it to `branch`; the slower of the two sets the pace.
+    ///
+    /// What the branch's sink gives is dropped. If the branch wants no more, it gets no more.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use tasklets::{pipeline, run};
+    /// let sum = Cell::new(0);
+    /// let done = run(|| {
+    ///     let numbers = pipeline::from_iter(1..=4);
+    ///     let both = numbers.tee(|copy| copy.for_each(|it| sum.set(sum.get() + it)));
+    ///     both.collect::<Vec<i32>>().run()
+    /// });
+    /// assert_eq!((done.unwrap().value, sum.get()), (vec![1, 2, 3, 4], 10));
+    /// ```
+    pub fn tee<R: 'env>(
+        self,
+        branch: impl FnOnce(Pipeline<'env, T>) -> Sink<'env, R> + 'env,
+    ) -> Pipeline<'env, T>
+    where
+        T: Clone,
+    {
+        self.fork("tee", branch, |value| (Some(value.clone()), Some(value)))
+    }
+
+    /// Gives the items for which `keep` holds on, the others to `branch`.
+    ///
+    /// What the branch's sink gives is dropped. If the branch wants no more, others are left out.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use tasklets::{pipeline, run};
+    /// let odd = RefCell::new(Vec::new());
+    /// let done = run(|| {
+    ///     let numbers = pipeline::from_iter(1..=5);
+    ///     let even = numbers.partition(|it| it % 2 == 0, |rest| {
+    ///         rest.for_each(|it| odd.borrow_mut().push(it))
+    ///     });
+    ///     even.collect::<Vec<i32>>().run()
+    /// });
+    /// assert_eq!((done.unwrap().value, odd.into_inner()), (vec![2, 4], vec![1, 3, 5]));
+    /// ```
+    pub fn partition<R: 'env>(
+        self,
+        keep: impl Fn(&T) -> bool + 'env,
+        branch: impl FnOnce(Pipeline<'env, T>) -> Sink<'env, R> + 'env,
+    ) -> Pipeline<'env, T> {
+        self.fork("partition", branch, move |value| {
+            if keep(&value) { (None, Some(value)) } else { (Some(value), None) }
+        })
+    }
+
+    /// Gives some to a branch, some on, as `deal` says.
+    fn fork<R: 'env>(
+        self,
+        kind: &'static str,
+        branch: impl FnOnce(Pipeline<'env, T>) -> Sink<'env, R> + 'env,
+        deal: impl Fn(T) -> (Option<T>, Option<T>) + 'env,
+    ) -> Pipeline<'env, T> {
+        Pipeline::new(move |net, mut settings| {
+            settings.workers = 1;
+            let before = self.make(net);
+            let facts = net.stage(kind, &settings);
+            let inlet = net.inlet(before, &facts);
+            let (to, outlet) = net.outlet(&facts);
+            let (aside, branched) = net.outlet(&facts);
+            branch(Pipeline::new(move |_, _| branched)).attach(net);
+            let emit = Emit { to, meter: inlet.meter.clone() };
+            net.start(&facts, move || {
+                let mut aside = Some(aside);
+                while let Some(item) = inlet.next()? {
+                    let (other, value) = deal(item.value);
+                    if let (Some(to), Some(value)) = (&aside, other)
+                        && !spare(to, Item { value, ticket: item.ticket.clone() }, &inlet)?
+                    {
+                        aside = None;
+                    }
+                    if let Some(value) = value {
+                        emit.give(value, item.ticket)?;
+                    }
+                }
+                Ok(())
+            });
+            outlet
+        })
+    }
+
+    /// Gives the items of this one and of `other`, whichever comes first.
+    pub fn merge(self, other: Pipeline<'env, T>) -> Pipeline<'env, T> {
+        self.join("merge", other, |left, right, emit| {
+            let (mut left_open, mut right_open) = (true, true);
+            while left_open || right_open {
+                left.meter.before_taking();
+                let (got, open) = select! {
+                    recv(left.rx) -> it if left_open => (it, &mut left_open),
+                    recv(right.rx) -> it if right_open => (it, &mut right_open),
+                };
+                match got {
+                    Ok(item) => {
+                        left.meter.taken();
+                        emit.give(item.value, item.ticket)?;
+                    }
+                    Err(Halt::Closed) => *open = false,
+                    Err(why) => return Err(why.into()),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Gives pairs of an item of this one and one of `other`, until one of them ends.
+    pub fn zip<U: 'static>(self, other: Pipeline<'env, U>) -> Pipeline<'env, (T, U)> {
+        self.join("zip", other, |left, right, emit: &Emit<(T, U)>| {
+            while let (Some(one), Some(two)) = (left.next()?, right.next()?) {
+                emit.give((one.value, two.value), one.ticket)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A stage with two inputs.
+    fn join<U: 'static, V: 'static>(
+        self,
+        kind: &'static str,
+        other: Pipeline<'env, U>,
+        body: impl FnOnce(&Inlet<T>, &Inlet<U>, &Emit<V>) -> Result<(), Stop> + 'env,
+    ) -> Pipeline<'env, V> {
+        Pipeline::new(move |net, mut settings| {
+            settings.workers = 1;
+            let (left, right) = (self.make(net), other.make(net));
+            let facts = net.stage(kind, &settings);
+            let (left, right) = (net.inlet(left, &facts), net.inlet(right, &facts));
+            let (to, outlet) = net.outlet(&facts);
+            let emit = Emit { to, meter: left.meter.clone() };
+            net.start(&facts, move || body(&left, &right, &emit));
+            outlet
+        })
+    }
+
+    /// Deals the items to `count` copies of the stages that `branch` makes, by a key: items with
+    /// equal keys go through the same copy, in their order. Gives what the copies give, whichever
+    /// comes first.
+    ///
+    /// # Panics
+    /// If `count` is zero.
+    ///
+    /// ```
+    /// use tasklets::{pipeline, run};
+    /// let done = run(|| {
+    ///     let visits = pipeline::from_iter(["ann", "bob", "ann", "eve", "ann"]);
+    ///     let counted = visits.fan_out(2, |name| *name, |_, share| {
+    ///         share.scan(std::collections::BTreeMap::new(), |seen, name| {
+    ///             let count = seen.entry(name).or_insert(0);
+    ///             *count += 1;
+    ///             (name, *count)
+    ///         })
+    ///     });
+    ///     counted.filter(|(name, _)| *name == "ann").collect::<Vec<_>>().run()
+    /// });
+    /// assert_eq!(done.unwrap().value, [("ann", 1), ("ann", 2), ("ann", 3)]);
+    /// ```
+    pub fn fan_out<K: Hash, U: 'static>(
+        self,
+        count: usize,
+        key: impl Fn(&T) -> K + 'env,
+        branch: impl Fn(usize, Pipeline<'env, T>) -> Pipeline<'env, U> + 'env,
+    ) -> Pipeline<'env, U> {
+        assert!(count > 0, "a fan-out to nobody");
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        self.deal(count, branch, move |value, _| {
+            (hasher.hash_one(key(value)) % count as u64) as usize
+        })
+    }
+
+    /// Deals the items in turn to `count` copies of the stages that `branch` makes. Gives what the
+    /// copies give, whichever comes first.
+    ///
+    /// # Panics
+    /// If `count` is zero.
+    pub fn round_robin<U: 'static>(
+        self,
+        count: usize,
+        branch: impl Fn(usize, Pipeline<'env, T>) -> Pipeline<'env, U> + 'env,
+    ) -> Pipeline<'env, U> {
+        assert!(count > 0, "a fan-out to nobody");
+        self.deal(count, branch, move |_, nth| (nth % count as u64) as usize)
+    }
+
+    fn deal<U: 'static>(
+        self,
+        count: usize,
+        branch: impl Fn(usize, Pipeline<'env, T>) -> Pipeline<'env, U> + 'env,
+        whose: impl Fn(&T, u64) -> usize + 'env,
+    ) -> Pipeline<'env, U> {
+        Pipeline::new(move |net, mut settings| {
+            settings.workers = 1;
+            let before = self.make(net);
+            let facts = net.stage("deal", &settings);
+            let inlet = net.inlet(before, &facts);
+            let mut shares = Vec::new();
+            let mut copies = Vec::new();
+            for nth in 0..count {
+                let (to, outlet) = net.outlet(&facts);
+                shares.push(Emit { to, meter: inlet.meter.clone() });
+                copies.push(branch(nth, Pipeline::new(move |_, _| outlet)).make(net));
+            }
+            net.start(&facts, move || {
+                let mut nth = 0;
+                while let Some(item) = inlet.next()? {
+                    let to = whose(&item.value, nth);
+                    nth += 1;
+                    shares[to].give(item.value, item.ticket)?;
+                }
+                Ok(())
+            });
+            gather(net, copies)
+        })
+    }
+}
+
+/// Sends to a branch; false if it wants no more.
+fn spare<T, U>(to: &Sender<Item<T>>, item: Item<T>, from: &Inlet<U>) -> Result<bool, Stop> {
+    match to.send(item) {
+        Ok(()) => {
+            from.meter.facts.count(|it| it.given += 1);
+            Ok(true)
+        }
+        Err(error) if error.why == Halt::Closed => Ok(false),
+        Err(error) => Err(error.why.into()),
+    }
+}
+
+/// One stage that gives what any of `copies` gives.
+fn gather<U: 'static>(net: &Net<'_, '_>, copies: Vec<Outlet<U>>) -> Outlet<U> {
+    let facts = net.stage("gather", &super::Settings::default());
+    let (to, outlet) = net.outlet(&facts);
+    for copy in copies {
+        let inlet = net.inlet(copy, &facts);
+        let emit = Emit { to: to.clone(), meter: inlet.meter.clone() };
+        net.start(&facts, move || {
+            while let Some(item) = inlet.next()? {
+                emit.give(item.value, item.ticket)?;
+            }
+            Ok(())
+        });
+    }
+    outlet
+}

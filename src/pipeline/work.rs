@@ -1,0 +1,203 @@
+//! Stages that work on each item by itself, with any number of workers, here or elsewhere.
+//!
+//! Always: each item is worked on by one worker; an ordered stage gives in the order of taking.
+//! Worker: `Taking -> Working -> (its turn) -> Giving -> Taking`.
+
+use super::Pipeline;
+use super::network::{Emit, Inlet, Item, Stop};
+use super::order::{Job, Turn, line_up};
+use super::policy::OnError;
+use super::report::Facts;
+use crate::blocking::blocking;
+use crate::channel::{Receiver, channel};
+use crate::error::Halt;
+use std::error::Error;
+use std::rc::Rc;
+use std::sync::Arc;
+
+impl<'env, T: 'static> Pipeline<'env, T> {
+    /// Adds a stage of as many [workers](Self::workers) as are asked for later; `work` gives the
+    /// value that goes on, if any does.
+    fn stage<U: 'static>(
+        self,
+        kind: &'static str,
+        work: impl Fn(T) -> Result<Worked<U>, Stop> + 'env,
+    ) -> Pipeline<'env, U> {
+        Pipeline::new(move |net, settings| {
+            let before = self.make(net);
+            let facts = net.stage(kind, &settings);
+            let inlet = net.inlet(before, &facts);
+            let (to, outlet) = net.outlet(&facts);
+            let work = Rc::new(work);
+            let row = (settings.ordered && settings.workers > 1).then(|| {
+                let (tx, row) = channel();
+                let whole = inlet.share();
+                net.start(&facts, move || line_up(&whole, &tx));
+                row
+            });
+            for _ in 0..settings.workers {
+                let (inlet, work, row) = (inlet.share(), work.clone(), row.clone());
+                let emit = Emit { to: to.clone(), meter: inlet.meter.clone() };
+                net.start(&facts, move || match row {
+                    None => labour(&inlet, &emit, &*work),
+                    Some(row) => labour_in_turn(&row, &emit, &*work),
+                });
+            }
+            outlet
+        })
+    }
+
+    /// Gives what `f` makes of each item.
+    ///
+    /// `f` may wait; with several [workers](Self::workers) the others work meanwhile.
+    pub fn map<U: 'static>(self, f: impl Fn(T) -> U + 'env) -> Pipeline<'env, U> {
+        self.stage("map", move |value| Ok(Worked::Give(f(value))))
+    }
+
+    /// [`map`](Self::map) with an `f` that may fail, which ends the pipeline.
+    pub fn try_map<U: 'static, E>(self, f: impl Fn(&T) -> Result<U, E> + 'env) -> Pipeline<'env, U>
+    where
+        E: Into<Box<dyn Error>> + 'static,
+    {
+        self.try_map_or(OnError::stop(), f)
+    }
+
+    /// [`map`](Self::map) with an `f` that may fail: then `on_error` says what to do.
+    pub fn try_map_or<U: 'static, E>(
+        self,
+        on_error: OnError<T, E>,
+        f: impl Fn(&T) -> Result<U, E> + 'env,
+    ) -> Pipeline<'env, U>
+    where
+        E: Into<Box<dyn Error>> + 'static,
+    {
+        self.stage("try_map", move |value| on_error.attempt(value, &f))
+    }
+
+    /// [`map`](Self::map) on other OS threads: each worker hands its item to the
+    /// [blocking pool](crate::blocking) and waits.
+    ///
+    /// For system calls and long computations; handing over costs some microseconds. As many items
+    /// are worked on at a time as there are workers, and threads in the pool.
+    ///
+    /// ```
+    /// use tasklets::{pipeline, run};
+    /// let done = run(|| {
+    ///     let files = ["Cargo.toml", "README.md"];
+    ///     let sizes = pipeline::from_iter(files).map_blocking(|it| std::fs::read(it).unwrap().len());
+    ///     sizes.workers(2).collect::<Vec<_>>().run()
+    /// });
+    /// assert_eq!(done.unwrap().value.len(), 2);
+    /// ```
+    pub fn map_blocking<U: Send + 'static>(
+        self,
+        f: impl Fn(T) -> U + Send + Sync + 'static,
+    ) -> Pipeline<'env, U>
+    where
+        T: Send,
+    {
+        let f = Arc::new(f);
+        self.stage("map_blocking", move |value| {
+            let f = f.clone();
+            Ok(Worked::Give(blocking(move || f(value))?))
+        })
+    }
+
+    /// Gives the items for which `keep` holds.
+    pub fn filter(self, keep: impl Fn(&T) -> bool + 'env) -> Pipeline<'env, T> {
+        self.stage("filter", move |value| Ok(keep(&value).then_some(value).into()))
+    }
+
+    /// Gives what `f` makes of items, if it makes something of them.
+    pub fn filter_map<U: 'static>(self, f: impl Fn(T) -> Option<U> + 'env) -> Pipeline<'env, U> {
+        self.stage("filter_map", move |value| Ok(f(value).into()))
+    }
+
+    /// Shows each item to `f` and gives it on.
+    pub fn inspect(self, f: impl Fn(&T) + 'env) -> Pipeline<'env, T> {
+        self.stage("inspect", move |value| {
+            f(&value);
+            Ok(Worked::Give(value))
+        })
+    }
+}
+
+/// What came of the work on an item.
+pub(super) enum Worked<U> {
+    Give(U),
+    /// It is not to go on.
+    LeaveOut,
+    /// It failed, and that has been seen to.
+    Failed,
+}
+
+impl<U> From<Option<U>> for Worked<U> {
+    fn from(value: Option<U>) -> Worked<U> {
+        value.map_or(Worked::LeaveOut, Worked::Give)
+    }
+}
+
+/// Counts an item as failed if the work on it panics.
+struct InHand<'a>(&'a Facts);
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.0.count(|it| it.failed += 1);
+    }
+}
+
+/// What is done with an item.
+type Work<'a, T, U> = dyn Fn(T) -> Result<Worked<U>, Stop> + 'a;
+
+/// What each worker does if the order does not matter.
+fn labour<T, U>(inlet: &Inlet<T>, emit: &Emit<U>, work: &Work<'_, T, U>) -> Result<(), Stop> {
+    while let Some(item) = inlet.next()? {
+        handle(item, None, emit, work)?;
+    }
+    Ok(())
+}
+
+/// What each worker does if it does.
+fn labour_in_turn<T, U>(
+    row: &Receiver<Job<T>>,
+    emit: &Emit<U>,
+    work: &Work<'_, T, U>,
+) -> Result<(), Stop> {
+    loop {
+        emit.meter.before_taking();
+        match row.recv() {
+            Ok(Job { item, turn }) => {
+                emit.meter.taken();
+                handle(item, Some(&turn), emit, work)?;
+            }
+            Err(Halt::Closed) => return Ok(()),
+            Err(why) => return Err(why.into()),
+        }
+    }
+}
+
+/// The work on one item.
+fn handle<T, U>(
+    item: Item<T>,
+    turn: Option<&Turn>,
+    emit: &Emit<U>,
+    work: &Work<'_, T, U>,
+) -> Result<(), Stop> {
+    let facts = &emit.meter.facts;
+    let in_hand = InHand(facts);
+    let worked = work(item.value);
+    std::mem::forget(in_hand);
+    let worked = worked.inspect_err(|why| match why {
+        Stop::Failed(_) => facts.count(|it| it.failed += 1),
+        Stop::Halted(_) | Stop::Unwanted => facts.count(|it| it.returned += 1),
+    })?;
+    if let Some(turn) = turn {
+        turn.come().inspect_err(|_| facts.count(|it| it.returned += 1))?;
+    }
+    match worked {
+        Worked::Give(value) => emit.give(value, item.ticket)?,
+        Worked::LeaveOut => {}
+        Worked::Failed => facts.count(|it| it.failed += 1),
+    }
+    Ok(())
+}
