@@ -1,8 +1,8 @@
 //! Pipelines: a source, stages, a sink, each a process of its own, joined by rendezvous channels.
 //!
-//! Always: nothing is held between two stages, so memory is bounded by construction and a slow stage
-//! slows those before it; when a pipeline has been run, by whatever path, none of its tasklets
-//! exists. Pipeline: `Built -> Running -> Done | Failed`.
+//! Always: nothing is held between two stages, so memory is bounded by construction and a slow
+//! stage slows those before it; when a pipeline has been run, by whatever path, none of its
+//! tasklets exists. Pipeline: `Built -> Running -> Done | Failed`.
 //!
 //! A pipeline is built from left to right and does nothing until its sink is [run](Sink::run), in a
 //! run of tasklets. Its closures may borrow what outlives that call.

@@ -118,7 +118,7 @@ proptest! {
         in_flight in prop::option::of(4..9_usize),
         seed in any::<u64>(),
     ) {
-        let expected = stages.iter().fold(items.clone(), |items, stage| model(items, stage));
+        let expected = stages.iter().fold(items.clone(), model);
         let runtime = Runtime::builder().seed(seed).build();
         let done = runtime.run(|| {
             let source = pipeline::from_iter(items);

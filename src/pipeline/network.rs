@@ -1,8 +1,8 @@
 //! A network that is being built or runs: its stages, what passes between them, and how it ends.
 //!
-//! Always: an item is in one pair of hands, or in none for ever: given on, failed, or returned; each
-//! is counted once. An error ends the network. Stages share nothing that they act on: what one does
-//! depends on what it has received only.
+//! Always: an item is in one pair of hands, or in none for ever: given on, failed, or returned;
+//! each is counted once. An error ends the network. Stages share nothing that they act on: what one
+//! does depends on what it has received only.
 //! Network: `Running -> Ended | Failed`.
 
 use super::meter::Meter;

@@ -1,7 +1,7 @@
 //! Giving in the order of taking, by workers that are done in any order.
 //!
-//! Always: each item knows when the one before it has been given on, or never will be; workers share
-//! nothing else. Turn: `Waiting -> Present -> Past`.
+//! Always: each item knows when the one before it has been given on, or never will be; workers
+//! share nothing else. Turn: `Waiting -> Present -> Past`.
 
 use super::network::{Inlet, Item, Stop};
 use crate::channel::{Never, Receiver, Sender, channel};

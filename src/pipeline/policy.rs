@@ -26,16 +26,16 @@ pub struct Failed<T, E> {
 /// What [`try_map_or`](super::Pipeline::try_map_or) does with an item that fails.
 ///
 /// ```
-/// use tasklets::pipeline::{self, OnError};
+/// use tasklets::pipeline::{self, Failed, OnError};
 /// use tasklets::{channel, run, scope};
 /// let (sum, rejected) = run(|| {
-///     let (dead, letters) = channel();
+///     let (dead, letters) = channel::<Failed<_, std::num::ParseIntError>>();
 ///     scope(|s| {
-///         let rejected = s.spawn(|| letters.iter().map(|it| it.item).collect::<Vec<_>>());
+///         let rejected = s.spawn(|| letters.iter().map(|it| it.item).collect());
 ///         let numbers = pipeline::from_iter(["1", "two", "3"])
 ///             .try_map_or(OnError::dead_letter(dead), |it| it.parse::<i32>());
 ///         let sum = numbers.fold(0, |sum, it| sum + it).run().unwrap().value;
-///         (sum, rejected.join().unwrap())
+///         (sum, rejected.join().unwrap() as Vec<_>)
 ///     })
 /// });
 /// assert_eq!((sum, rejected), (4, vec!["two"]));
@@ -73,8 +73,8 @@ impl<T, E> OnError<T, E> {
         OnError::then(Then::Collect(failed))
     }
 
-    /// The item is left out, and sent to `letters`; the worker waits until it is received. If nobody
-    /// can receive it the pipeline fails.
+    /// The item is left out, and sent to `letters`; the worker waits until it is received. If
+    /// nobody can receive it the pipeline fails.
     pub fn dead_letter(letters: Sender<Failed<T, E>>) -> OnError<T, E> {
         OnError::then(Then::DeadLetter(letters))
     }

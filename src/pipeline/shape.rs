@@ -128,7 +128,8 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         self.batch_by(size, None, |_| 1)
     }
 
-    /// [`batch`](Self::batch) that waits for at most `delay`, from its first item, until it is given.
+    /// [`batch`](Self::batch) that waits for at most `delay`, from its first item, until it is
+    /// given.
     ///
     /// # Panics
     /// If `size` is zero.
@@ -194,7 +195,8 @@ impl<T: 'static> Batch<T> {
         }
     }
 
-    /// Gives them on. They are one item from here on, with one admission; the others are given back.
+    /// Gives them on. They are one item from here on, with one admission; the others are given
+    /// back.
     fn give(&mut self, emit: &Emit<Vec<T>>) -> Result<(), Stop> {
         let ticket = self.tickets.pop().flatten();
         self.tickets.clear();

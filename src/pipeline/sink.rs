@@ -140,7 +140,8 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         self.fold(0, |count, _| count + 1)
     }
 
-    /// Makes one value of all: of `first` and the first item, then of that and the second, and so on.
+    /// Makes one value of all: of `first` and the first item, then of that and the second, and so
+    /// on.
     pub fn fold<R: 'env>(self, first: R, mut f: impl FnMut(R, T) -> R + 'env) -> Sink<'env, R> {
         self.sink("fold", move |inlet| {
             let mut all = first;

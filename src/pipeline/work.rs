@@ -84,7 +84,8 @@ impl<'env, T: 'static> Pipeline<'env, T> {
     /// use tasklets::{pipeline, run};
     /// let done = run(|| {
     ///     let files = ["Cargo.toml", "README.md"];
-    ///     let sizes = pipeline::from_iter(files).map_blocking(|it| std::fs::read(it).unwrap().len());
+    ///     let read = |it| std::fs::read(it).unwrap().len();
+    ///     let sizes = pipeline::from_iter(files).map_blocking(read);
     ///     sizes.workers(2).collect::<Vec<_>>().run()
     /// });
     /// assert_eq!(done.unwrap().value.len(), 2);
