@@ -47,6 +47,7 @@ pub fn select(operations: &mut [&mut dyn Arm]) -> usize {
 pub mod support {
     //! What the macro needs by name.
     use super::{Arm, Duration, Location, Patience, perform, perform_from, time};
+    use crate::channel::{self, Head};
     pub use crate::kernel::operation::Lot;
     use crate::kernel::wait::Wait;
     use crate::{Halt, Receiver};
@@ -71,10 +72,34 @@ pub mod support {
         lot.park(wait, stands, patience, Location::caller()).unwrap_or(NOBODY)
     }
 
-    /// Offers to receive, unless that is possible without waiting.
+    /// What is looked at of a receiver before it is attempted.
     #[inline(always)]
-    pub fn stand<T>(receiver: &Receiver<T>, wait: &Wait, index: usize) -> bool {
-        receiver.stand(wait, index as u32)
+    pub fn head<T>(receiver: &Receiver<T>) -> &Head {
+        receiver.head()
+    }
+
+    /// Lets `lot` know which receivers are ready; false if it has to be told of each in turn.
+    #[inline]
+    pub fn look(lot: &mut Lot, heads: &[&Head]) -> bool {
+        lot.looks(|ready, stopped| channel::look(heads, ready, stopped))
+    }
+
+    /// See `channel/head.rs`.
+    #[inline]
+    pub fn stand(heads: &[&Head], wait: &Wait, from: usize) -> usize {
+        channel::stand(heads, wait, from)
+    }
+
+    /// Whether a channel that could not be offered to can be now.
+    #[inline]
+    pub fn calm<T>(receiver: &Receiver<T>) -> bool {
+        receiver.calm()
+    }
+
+    /// Notes that the running tasklet uses this receiver.
+    #[inline(always)]
+    pub fn note_holder<T>(receiver: &Receiver<T>, wait: &Wait) {
+        receiver.note_held_by(wait.task.stamp);
     }
 
     /// What the offer has brought; `None` if the partner went away again.
@@ -83,7 +108,7 @@ pub mod support {
     }
 
     /// Whether [`attempt`] is likely to succeed.
-    #[inline(always)]
+    #[inline]
     pub fn looks_ready<T>(receiver: &Receiver<T>) -> bool {
         receiver.looks_ready()
     }
@@ -226,21 +251,28 @@ macro_rules! __select {
         let chosen = {
             $(let $end = &$rx;)+
             let patience = $crate::__select!(@patience $($patience)?);
-            let mut lot = $crate::select::support::Lot::new(
-                [$(::std::stringify!($operation)),*].len(),
-                patience,
-            );
+            let heads = [$($crate::select::support::head($end)),*];
+            let mut lot = $crate::select::support::Lot::new(heads.len(), patience);
+            if !$crate::select::support::look(&mut lot, &heads) {
+                $crate::__select!(@see lot (0_usize) [$($end)+]);
+            }
             loop {
                 let drawn = lot.draw();
                 $crate::__select!(@attempt drawn (0_usize) [$({$end $output})+]);
                 if let ::std::option::Option::Some(wait) = lot.open(patience) {
-                    let stands = $crate::__select!(@stand wait (0_usize) [$($end)+]);
+                    $($crate::select::support::note_holder($end, &wait);)+
+                    let mut stood = 0_usize;
+                    let stands = loop {
+                        stood = $crate::select::support::stand(&heads, &wait, stood);
+                        if stood == heads.len() {
+                            break true;
+                        }
+                        if !$crate::__select!(@calm stood (0_usize) [$($end)+]) {
+                            break false;
+                        }
+                    };
                     let met = $crate::select::support::park(&mut lot, wait, stands, patience);
                     $crate::__select!(@complete met (0_usize) [$({$end $output})+]);
-                }
-                if lot.goes_on() {
-                    $crate::__select!(@see lot (0_usize) [$($end)+]);
-                    continue;
                 }
                 $(let mut $operation = $end.receiving();)+
                 let chosen = $crate::select::support::run_after(
@@ -255,6 +287,11 @@ macro_rules! __select {
         };
         $crate::__select!(@run chosen (0_usize) [$({$output $pattern $body})+] [$($default)?])
     }};
+    (@see $lot:ident ($index:expr) []) => {};
+    (@see $lot:ident ($index:expr) [$end:ident $($rest:tt)*]) => {
+        $lot.see($index, $crate::select::support::looks_ready($end));
+        $crate::__select!(@see $lot ($index + 1) [$($rest)*]);
+    };
     (@attempt $drawn:ident ($index:expr) []) => {};
     (@attempt $drawn:ident ($index:expr) [{$end:ident $output:ident} $($rest:tt)*]) => {
         if $drawn == $index {
@@ -266,10 +303,13 @@ macro_rules! __select {
         }
         $crate::__select!(@attempt $drawn ($index + 1) [$($rest)*]);
     };
-    (@stand $wait:ident ($index:expr) []) => { true };
-    (@stand $wait:ident ($index:expr) [$end:ident $($rest:tt)*]) => {
-        $crate::select::support::stand($end, &$wait, $index)
-            && $crate::__select!(@stand $wait ($index + 1) [$($rest)*])
+    (@calm $stood:ident ($index:expr) []) => { false };
+    (@calm $stood:ident ($index:expr) [$end:ident $($rest:tt)*]) => {
+        if $stood == $index {
+            $crate::select::support::calm($end)
+        } else {
+            $crate::__select!(@calm $stood ($index + 1) [$($rest)*])
+        }
     };
     (@complete $met:ident ($index:expr) []) => {};
     (@complete $met:ident ($index:expr) [{$end:ident $output:ident} $($rest:tt)*]) => {
@@ -280,11 +320,6 @@ macro_rules! __select {
             }
         }
         $crate::__select!(@complete $met ($index + 1) [$($rest)*]);
-    };
-    (@see $lot:ident ($index:expr) []) => {};
-    (@see $lot:ident ($index:expr) [$end:ident $($rest:tt)*]) => {
-        $lot.see($index, $crate::select::support::looks_ready($end));
-        $crate::__select!(@see $lot ($index + 1) [$($rest)*]);
     };
 
     (@make $biased:tt [$({

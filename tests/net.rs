@@ -264,7 +264,7 @@ fn accepting_is_an_operation() {
         let client = spawn(move || {
             let stream = TcpStream::connect(address).unwrap();
             tx.send(1).unwrap();
-            stream
+            (stream, tx) // a channel that ends would be a ready arm too
         });
         let (mut accepted, mut received) = (0, 0);
         while accepted + received < 2 {

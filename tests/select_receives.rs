@@ -205,3 +205,50 @@ fn arms_that_could_not_be_met_leave_the_same_choice_with_and_without_a_listener(
     };
     assert_eq!(questions(false, last), questions(true, last));
 }
+
+#[test]
+fn a_send_that_has_lost_in_a_select_is_no_way_to_choose() {
+    let last = || {
+        let ends: Vec<_> = (0..3).map(|_| channel()).collect();
+        let senders: Vec<_> = ends.iter().map(|(tx, _)| tx.clone()).collect();
+        let sender = spawn(move || {
+            let (mut first, mut second) = (senders[0].sending(0), senders[1].sending(1));
+            select! { op(&mut first) -> it => it.is_ok(), op(&mut second) -> _ => false }
+        });
+        yield_now();
+        assert_eq!(ends[0].1.recv(), Ok(0)); // the sender has not run since
+        let nothing = select! {
+            recv(ends[0].1) -> _ => false,
+            recv(ends[1].1) -> _ => false,
+            recv(ends[2].1) -> _ => false,
+            default => true,
+        };
+        assert!(nothing && sender.join().unwrap());
+    };
+    assert_eq!(questions(false, last), questions(true, last));
+}
+
+#[test]
+fn it_is_asked_once_and_only_among_the_ready() {
+    let last = || {
+        let ends: Vec<_> = (0..4).map(|_| channel()).collect();
+        for (number, (tx, _)) in ends.iter().enumerate().skip(1) {
+            let tx = tx.clone();
+            drop(spawn(move || tx.send(number)));
+        }
+        yield_now();
+        let taken = (0..3).map(|_| {
+            let it = select! {
+                recv(ends[0].1) -> it => it,
+                recv(ends[1].1) -> it => it,
+                recv(ends[2].1) -> it => it,
+                recv(ends[3].1) -> it => it,
+            };
+            it.unwrap()
+        });
+        assert_eq!(taken.sum::<usize>(), 6);
+    };
+    let asked = questions(false, last);
+    assert!(asked.ends_with(&[3, 2]), "{asked:?}");
+    assert_eq!(asked, questions(true, last));
+}

@@ -179,3 +179,87 @@ fn everything_arrives_once_from_many_channels() {
         assert!(seen.iter().all(|it| *it == 1));
     });
 }
+
+#[test]
+fn who_waits_beside_a_reused_select_is_served_in_order() {
+    run(|| {
+        for select_first in [true, false] {
+            let (tx, rx) = channel();
+            let plain = rx.clone();
+            let by_select = move || {
+                let mut select = Select::new();
+                select.recv(&rx);
+                select.wait().unwrap().recv(&rx)
+            };
+            let (first, second) = if select_first {
+                let first = spawn(by_select);
+                yield_now();
+                (first, spawn(move || plain.recv()))
+            } else {
+                let first = spawn(move || plain.recv());
+                yield_now();
+                (first, spawn(by_select))
+            };
+            yield_now();
+            assert_eq!(tx.balance(), -2);
+            tx.send(1).unwrap();
+            tx.send(2).unwrap();
+            assert_eq!((first.join().unwrap(), second.join().unwrap()), (Ok(1), Ok(2)));
+        }
+    });
+}
+
+#[test]
+fn senders_at_a_channel_of_a_reused_select_are_served_in_order() {
+    run(|| {
+        let (tx, rx) = channel();
+        let mut select = Select::new();
+        select.recv(&rx);
+        assert!(select.try_wait().unwrap().is_none());
+        for number in 0..3 {
+            let tx = tx.clone();
+            drop(spawn(move || tx.send(number)));
+        }
+        yield_now();
+        assert_eq!(tx.balance(), 3);
+        assert_eq!(select.wait().unwrap().recv(&rx), Ok(0));
+        assert_eq!(rx.recv(), Ok(1)); // not by the select
+        assert_eq!(select.wait().unwrap().recv(&rx), Ok(2));
+        assert!(select.try_wait().unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_sender_that_was_stopped_is_not_met_and_has_its_value_back() {
+    run(|| {
+        let (tx, rx) = channel();
+        let mut select = Select::new();
+        select.recv(&rx);
+        assert!(select.try_wait().unwrap().is_none());
+        let sender = spawn(move || tx.send("kept"));
+        yield_now();
+        sender.cancel();
+        assert!(select.try_wait().unwrap().is_none());
+        let refused = SendError { value: "kept", why: Halt::Cancelled };
+        assert_eq!(sender.join().unwrap(), Err(refused));
+        assert_eq!(select.wait().unwrap().recv(&rx), Err(Halt::Closed));
+    });
+}
+
+#[test]
+fn after_its_select_is_gone_a_channel_is_as_before() {
+    run(|| {
+        let (tx, rx) = channel();
+        for number in 0..3 {
+            let mut select = Select::new();
+            select.recv(&rx);
+            assert!(select.try_wait().unwrap().is_none());
+            let sender = tx.clone();
+            let sender = spawn(move || sender.send(number));
+            yield_now();
+            drop(select); // while a sender waits
+            assert_eq!((rx.recv(), sender.join().unwrap()), (Ok(number), Ok(())));
+            assert_eq!(tx.try_send(9), Ok(Some(9)));
+        }
+    });
+}

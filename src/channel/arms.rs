@@ -5,9 +5,9 @@
 
 use super::core::{Core, Given, Taken};
 use super::ends::{Receiver, Sender};
+use super::head::{Head, mark};
 use super::held::Permit;
 use super::queue::SendOffer;
-use super::spot::Side;
 use crate::error::{Halt, SendError};
 use crate::kernel::control::{Way, Ways};
 use crate::kernel::operation::Arm;
@@ -44,8 +44,8 @@ impl<'a, T> Receiving<'a, T> {
 
 impl<T> Receiver<T> {
     /// Receives if that is possible without waiting for a partner to come.
+    #[inline]
     pub(crate) fn attempt(&self, at: &'static Location<'static>) -> Option<Result<T, Halt>> {
-        self.core.trace(Direction::Receive);
         match self.core.take(at) {
             Taken::Value(value) => Some(Ok(value)),
             Taken::Closed => Some(Err(Halt::Closed)),
@@ -53,23 +53,15 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Offers to receive, unless that is possible now or others wait here too.
+    /// What a select looks at first.
     #[inline(always)]
-    pub(crate) fn stand(&self, wait: &Wait, branch: u32) -> bool {
-        let usual = self.entry.holder() == wait.task.stamp && !self.core.no_sender.get();
-        (usual && self.core.spot.renew_receiver(wait, branch)) || self.stand_anew(wait, branch)
+    pub(crate) fn head(&self) -> &Head {
+        self.core.head()
     }
 
-    #[inline(never)]
-    fn stand_anew(&self, wait: &Wait, branch: u32) -> bool {
-        let core = &*self.core;
-        let silent = !core.can_take() && core.is_quiet();
-        if !silent || (core.spot.side() != Side::Nobody && !core.spot.clear_receiver()) {
-            return false;
-        }
-        self.note_holder();
-        core.spot.put_receiver(wait.clone(), branch);
-        true
+    /// Goes back to where a select can offer itself, if the channel was busy and is no more.
+    pub(crate) fn calm(&self) -> bool {
+        self.head().has(mark::BUSY) && self.core.calm()
     }
 
     /// What an offer that has won has brought; `None` if the partner went away again.
@@ -87,6 +79,7 @@ impl<T> Receiver<T> {
 
 impl<T> Arm for Receiving<'_, T> {
     fn attempt(&mut self, at: &'static Location<'static>) -> bool {
+        self.from.core.trace(Direction::Receive);
         self.outcome = self.from.attempt(at);
         self.outcome.is_some()
     }
@@ -97,7 +90,7 @@ impl<T> Arm for Receiving<'_, T> {
 
     fn publish(&mut self, wait: &Wait, branch: u32) -> u32 {
         let noted = self.from.entry.holder() == wait.task.stamp;
-        if !(noted && self.from.core.spot.renew_receiver(wait, branch)) {
+        if !(noted && self.from.head().renew_receiver(wait, branch)) {
             self.publish_anew(wait, branch);
         }
         1
@@ -204,14 +197,16 @@ impl<T> Arm for Sending<'_, T> {
         self.branch = branch;
         wait.must_withdraw();
         if let Some(value) = self.value.take() {
-            self.core().offer_sender(wait.clone(), branch, value);
+            // Not in the spot, where no offer of a select that has lost may stay.
+            let offer = SendOffer { wait: wait.clone(), branch, value: Some(value) };
+            self.core().queue().push_sender(offer);
         }
         1
     }
 
     fn withdraw(&mut self, wait: &Wait, branch: u32) {
         if self.value.is_none() {
-            self.value = self.core().withdraw_sender(wait, branch);
+            self.value = self.to.core.queue().take_back(&wait.task, branch);
         }
     }
 
@@ -276,7 +271,7 @@ impl<T> Arm for Reserving<'_, T> {
         core.trace(Direction::Send);
         if let Some(receiver) = core.reserve() {
             self.outcome = Some(Ok(Permit::new(core, receiver)));
-        } else if core.no_receiver.get() {
+        } else if core.head().no_receiver.get() {
             self.outcome = Some(Err(Halt::Closed));
         }
         self.outcome.is_some()

@@ -4,8 +4,10 @@
 //! borrowed; whoever completes a partner has put everything in place before it makes it ready.
 
 use super::Prefer;
+use super::head::{Head, Side, mark};
+use super::line::Line;
 use super::queue::{Partner, Queue, ReceiveOffer, SendOffer, key};
-use super::spot::{Side, Spot};
+use super::spot::Spot;
 use crate::kernel::announce;
 use crate::kernel::running;
 use crate::kernel::task::{Doing, Holder, Home, PartnerId, Task};
@@ -24,11 +26,6 @@ static MADE: AtomicU64 = AtomicU64::new(0);
 #[repr(C)]
 pub(super) struct Core<T> {
     pub(super) spot: Spot<T>,
-    /// The queue may hold something, so the spot may not be used.
-    pub(super) busy: Cell<bool>,
-    /// Which end is gone.
-    pub(super) no_sender: Cell<bool>,
-    pub(super) no_receiver: Cell<bool>,
     manners: Cell<Manners>,
     /// `manners` are not the default.
     mannered: Cell<bool>,
@@ -36,7 +33,7 @@ pub(super) struct Core<T> {
     /// Where everybody waits who does not stand in the spot: see [`queue`](Core::queue).
     queue: RefCell<Queue<T>>,
     /// What reused selects have received and not given out yet, by ticket.
-    pub(super) granted: RefCell<Vec<(u64, T)>>,
+    pub(super) granted: RefCell<Line<(u64, T)>>,
     pub(super) name: RefCell<Option<Rc<str>>>,
     pub(super) made_at: &'static Location<'static>,
     /// Handles of each end: who made, cloned or last used it.
@@ -85,7 +82,6 @@ impl<T> Core<T> {
         let core = Rc::new_cyclic(|me| Core {
             spot: Spot::default(),
             queue: RefCell::default(),
-            busy: Cell::new(false),
             id: ChannelId(id),
             granted: RefCell::default(),
             name: RefCell::new(None),
@@ -94,8 +90,6 @@ impl<T> Core<T> {
             mannered: Cell::new(false),
             senders: RefCell::default(),
             receivers: RefCell::default(),
-            no_sender: Cell::new(false),
-            no_receiver: Cell::new(false),
             listed: RefCell::new(None),
             me: me.clone(),
         });
@@ -106,10 +100,23 @@ impl<T> Core<T> {
         core
     }
 
+    #[inline(always)]
+    pub(super) fn head(&self) -> &Head {
+        &self.spot.head
+    }
+
+    pub(super) fn no_sender(&self) -> bool {
+        self.head().has(mark::NO_SENDER)
+    }
+
+    pub(super) fn no_receiver(&self) -> bool {
+        self.head().no_receiver.get()
+    }
+
     /// The queue, with everybody in it who waits.
     pub(super) fn queue(&self) -> RefMut<'_, Queue<T>> {
         let mut queue = self.queue.borrow_mut();
-        self.busy.set(true);
+        self.head().set(mark::BUSY, true);
         if self.spot.side() != Side::Nobody {
             self.spot.move_to(&mut queue);
         }
@@ -122,6 +129,16 @@ impl<T> Core<T> {
         if self.spot.side() == Side::Nobody && self.is_quiet() {
             self.spot.put_sender(wait, branch, value);
         } else {
+            self.offer_sender_late(wait, branch, value);
+        }
+    }
+
+    #[inline(never)]
+    fn offer_sender_late(&self, wait: Wait, branch: u32, value: T) {
+        if self.head().is_watched() {
+            self.spot.put_sender(wait, branch, value);
+            self.queue.borrow().heat();
+        } else {
             self.queue().push_sender(SendOffer { wait, branch, value: Some(value) });
         }
     }
@@ -130,7 +147,7 @@ impl<T> Core<T> {
     #[inline(always)]
     pub(super) fn offer_receiver(&self, wait: Wait, branch: u32) {
         if self.spot.side() == Side::Nobody && self.is_quiet() {
-            self.spot.put_receiver(wait, branch);
+            self.head().put_receiver(wait, branch);
         } else {
             self.offer_receiver_late(wait, branch);
         }
@@ -138,26 +155,17 @@ impl<T> Core<T> {
 
     #[inline(never)]
     fn offer_receiver_late(&self, wait: Wait, branch: u32) {
-        if self.spot.clear_receiver() {
-            self.spot.put_receiver(wait, branch);
+        if self.head().clear_receiver() {
+            self.head().put_receiver(wait, branch);
         } else {
             self.queue().push_receiver(ReceiveOffer { wait, branch, hold: false });
-        }
-    }
-
-    /// Takes an offer to send back, and its value if it had one and nobody took it.
-    #[inline(always)]
-    pub(super) fn withdraw_sender(&self, wait: &Wait, branch: u32) -> Option<T> {
-        match self.spot.withdraw(wait) {
-            Some(value) => value,
-            None => self.queue().take_back(&wait.task, branch),
         }
     }
 
     /// Takes an offer to receive back, whose wait is over; in the spot it stays, for the next one.
     #[inline]
     pub(super) fn withdraw_receiver(&self, wait: &Wait) {
-        if self.busy.get() {
+        if self.head().has(mark::BUSY) {
             self.withdraw_queued(wait);
         }
     }
@@ -171,44 +179,49 @@ impl<T> Core<T> {
     #[inline(always)]
     pub(super) fn can_take(&self) -> bool {
         match self.spot.side() {
-            Side::Sender => self.spot.is_open(),
-            Side::Nobody | Side::Receiver if !self.busy.get() => self.no_sender.get(),
+            Side::Sender => self.head().is_open(),
+            Side::Nobody | Side::Receiver if !self.head().has(mark::BUSY) => self.no_sender(),
             Side::Nobody | Side::Receiver => self.has_sender(),
         }
     }
 
     #[inline(never)]
     fn has_sender(&self) -> bool {
-        self.queue.borrow().senders.iter().any(|it| it.wait.is_open()) || self.no_sender.get()
+        self.queue.borrow().senders.iter().any(|it| it.wait.is_open()) || self.no_sender()
     }
 
     /// Whether a send would not have to wait.
     #[inline(always)]
     pub(super) fn can_give(&self) -> bool {
         match self.spot.side() {
-            Side::Receiver => self.spot.is_open() || self.no_receiver.get(),
-            Side::Nobody if !self.busy.get() => self.no_receiver.get(),
+            Side::Receiver => self.head().is_open() || self.no_receiver(),
+            Side::Nobody if !self.head().has(mark::BUSY | mark::WATCHED) => self.no_receiver(),
             Side::Nobody | Side::Sender => self.has_receiver(),
         }
     }
 
     #[inline(never)]
     fn has_receiver(&self) -> bool {
-        self.queue.borrow().has_receiver() || self.no_receiver.get()
+        self.queue.borrow().has_receiver() || self.no_receiver()
     }
 
     /// Whether a plain operation may look at the spot only: then nobody waits but who is there.
     #[inline(always)]
     pub(super) fn is_quiet(&self) -> bool {
-        if self.busy.get() { self.calm() } else { true }
+        if self.head().has(mark::BUSY | mark::WATCHED) { self.calm() } else { true }
     }
 
-    /// Goes back to the spot when the queue has become idle.
+    /// Goes back to the spot when the queue has become idle; tells whether that is all there is.
     #[inline(never)]
-    fn calm(&self) -> bool {
-        let idle = self.queue.borrow().is_idle();
-        self.busy.set(!idle);
-        idle
+    pub(super) fn calm(&self) -> bool {
+        if self.head().has(mark::BUSY) {
+            let queue = self.queue.borrow();
+            let standing = queue.standing.len();
+            let idle = queue.is_idle();
+            self.head().set(mark::WATCHED, standing == 1);
+            self.head().set(mark::BUSY, !idle || standing > 1);
+        }
+        !self.head().has(mark::BUSY | mark::WATCHED)
     }
 
     /// Tells the hooks of an operation that begins, if there are any.
@@ -242,7 +255,7 @@ impl<T> Core<T> {
                 Err(value) => self.give_late(value),
             }
         } else if self.spot.side() == Side::Nobody && self.is_quiet() {
-            if self.no_receiver.get() { Given::Closed(value) } else { Given::Nobody(value) }
+            if self.no_receiver() { Given::Closed(value) } else { Given::Nobody(value) }
         } else {
             self.give_queued(value)
         }
@@ -251,21 +264,20 @@ impl<T> Core<T> {
     /// [`give`](Self::give) where the receiver in the spot cannot be met there.
     #[inline(never)]
     fn give_late(&self, value: T) -> Given<T> {
-        if !self.spot.clear_receiver() {
+        if !self.head().clear_receiver() {
             return self.give_queued(value);
         }
-        if self.no_receiver.get() { Given::Closed(value) } else { Given::Nobody(value) }
+        if self.no_receiver() { Given::Closed(value) } else { Given::Nobody(value) }
     }
 
     #[inline(never)]
     fn give_queued(&self, value: T) -> Given<T> {
+        if self.head().is_watched() && self.head().handed_to.get() == 0 {
+            return self.give_watched(value);
+        }
         let mut queue = self.queue();
         let Some(offer) = queue.take_receiver() else {
-            return if self.no_receiver.get() {
-                Given::Closed(value)
-            } else {
-                Given::Nobody(value)
-            };
+            return if self.no_receiver() { Given::Closed(value) } else { Given::Nobody(value) };
         };
         let ReceiveOffer { wait, branch, hold } = offer;
         queue.hand(&wait.task, value);
@@ -276,6 +288,17 @@ impl<T> Core<T> {
             return Given::Held(task);
         }
         self.complete(wait, branch, Prefer::Receiver);
+        Given::Done
+    }
+
+    /// [`give`](Self::give) where nobody waits but a reused select, if that does.
+    fn give_watched(&self, value: T) -> Given<T> {
+        let Some((wait, arm)) = self.queue.borrow().lone_watch() else {
+            let gone = self.no_receiver();
+            return if gone { Given::Closed(value) } else { Given::Nobody(value) };
+        };
+        self.spot.hand(&wait.task, value);
+        self.complete(wait, arm, Prefer::Receiver);
         Given::Done
     }
 
@@ -344,7 +367,7 @@ impl<T> Core<T> {
                 None => self.take_queued(at),
             }
         } else if self.is_quiet() {
-            if self.no_sender.get() { Taken::Closed } else { Taken::Nobody }
+            if self.no_sender() { Taken::Closed } else { Taken::Nobody }
         } else {
             self.take_queued(at)
         }
@@ -352,6 +375,9 @@ impl<T> Core<T> {
 
     #[inline(never)]
     fn take_queued(&self, at: &'static Location<'static>) -> Taken<T> {
+        if self.head().is_watched() {
+            return self.nobody();
+        }
         let first = self.queue().pop_sender();
         if let Some((wait, branch, value)) = first {
             self.complete(wait, branch, Prefer::Sender);
@@ -376,7 +402,7 @@ impl<T> Core<T> {
     }
 
     fn nobody<V>(&self) -> Taken<V> {
-        if self.no_sender.get() { Taken::Closed } else { Taken::Nobody }
+        if self.no_sender() { Taken::Closed } else { Taken::Nobody }
     }
 
     /// [`take`](Self::take) that leaves the sender waiting; the caller completes it.
@@ -446,34 +472,6 @@ impl<T> Core<T> {
     fn note_meeting(&self, partner: &Task) {
         if let Some(me) = running::current() {
             partner.doing.set(Doing::Meeting(self.id, PartnerId::of(&me)));
-        }
-    }
-
-    /// Wakes everybody who waits for senders, when the last of them has gone.
-    pub(super) fn close_to_receivers(&self) {
-        self.no_sender.set(true);
-        let offers: Vec<_> = self.queue().receivers.drain().collect();
-        for offer in offers {
-            offer.wait.settle(wait::CLOSED | offer.branch);
-        }
-        let queue = self.queue();
-        queue.heat();
-        for (select, arm) in &queue.standing {
-            if let Some(wait) = select.waiting() {
-                wait.settle(wait::CLOSED | arm);
-            }
-        }
-    }
-
-    /// Wakes everybody who waits for receivers, when the last of them has gone.
-    pub(super) fn close_to_senders(&self) {
-        self.no_receiver.set(true);
-        let queue = self.queue();
-        let waits = queue.senders.iter().map(|it| (it.wait.clone(), it.branch));
-        let waits: Vec<_> = waits.collect();
-        drop(queue);
-        for (wait, branch) in waits {
-            wait.settle(wait::CLOSED | branch);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Always: a handle that exists is counted in its channel; the last one to go closes its end.
 
 use super::core::Core;
+use super::head::mark;
 use crate::error::Halt;
 use crate::kernel::announce::{self, Go, Stops, announce};
 use crate::kernel::control::Way;
@@ -10,6 +11,7 @@ use crate::kernel::name::TaskletId;
 use crate::kernel::running;
 use crate::kernel::task::{Doing, Holder};
 use crate::kernel::trace::{ChannelId, Direction};
+use crate::kernel::wait;
 use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
@@ -142,7 +144,12 @@ macro_rules! both_ends {
             /// Notes that the running tasklet uses this handle.
             #[inline(always)]
             pub(super) fn note_holder(&self) {
-                let stamp = running::stamp();
+                self.note_held_by(running::stamp());
+            }
+
+            /// [`note_holder`](Self::note_holder) where the tasklet's stamp is known.
+            #[inline(always)]
+            pub(crate) fn note_held_by(&self, stamp: u32) {
                 if self.entry.holder() != stamp {
                     self.entry.set_holder(stamp);
                     self.core.note_holder(Direction::$direction, self.entry.slot());
@@ -211,7 +218,7 @@ macro_rules! both_ends {
             #[track_caller]
             pub fn is_closed(&self) -> bool {
                 announce::refuse("asking whether a channel is closed", Location::caller());
-                self.core.$gone.get()
+                self.core.$gone()
             }
 
             /// Whether `other` is an end of the same channel.
@@ -303,3 +310,33 @@ macro_rules! both_ends {
 
 both_ends!(Sender, senders, no_receiver, close_to_receivers, "Sender", Send, Sending);
 both_ends!(Receiver, receivers, no_sender, close_to_senders, "Receiver", Receive, Receiving);
+
+impl<T> Core<T> {
+    /// Wakes everybody who waits for senders, when the last of them has gone.
+    pub(super) fn close_to_receivers(&self) {
+        self.head().set(mark::NO_SENDER, true);
+        let offers: Vec<_> = self.queue().receivers.drain().collect();
+        for offer in offers {
+            offer.wait.settle(wait::CLOSED | offer.branch);
+        }
+        let queue = self.queue();
+        queue.heat();
+        for (select, arm) in &queue.standing {
+            if let Some(wait) = select.waiting() {
+                wait.settle(wait::CLOSED | arm);
+            }
+        }
+    }
+
+    /// Wakes everybody who waits for receivers, when the last of them has gone.
+    pub(super) fn close_to_senders(&self) {
+        self.head().no_receiver.set(true);
+        let queue = self.queue();
+        let waits = queue.senders.iter().map(|it| (it.wait.clone(), it.branch));
+        let waits: Vec<_> = waits.collect();
+        drop(queue);
+        for (wait, branch) in waits {
+            wait.settle(wait::CLOSED | branch);
+        }
+    }
+}

@@ -1,11 +1,11 @@
 //! Rendezvous channels: a send and a receive complete together, or not at all.
 //!
 //! Always: a value moves once, waiters are served first come first served, and an end is closed
-//! exactly when its last handle is dropped. Layout: `spot`, `line` and `queue` (who waits), `core`
-//! (how two meet), `ends` ([`Sender`] and [`Receiver`], and what both can do), `sender`,
+//! exactly when its last handle is dropped. Layout: `head`, `spot`, `line` and `queue` (who waits),
+//! `core` (how two meet), `ends` ([`Sender`] and [`Receiver`], and what both can do), `sender`,
 //! `receiver`, `iter`, `arms` (the operations that select and combinators use), `held` (receiving
 //! with the sender kept waiting, and reserving), `facts` (what reports read), `standing` (the arms
-//! of a reused select).
+//! of a reused select) and `watch` (what channels know of it).
 //!
 //! # Who runs next
 //!
@@ -25,6 +25,7 @@ mod arms;
 mod core;
 mod ends;
 mod facts;
+mod head;
 mod held;
 mod iter;
 mod line;
@@ -33,14 +34,17 @@ mod receiver;
 mod sender;
 mod spot;
 mod standing;
+mod watch;
 
 use self::core::{Core, Manners};
 pub use arms::{Receiving, Reserving, Sending};
 pub use ends::{Receiver, Sender};
+pub use head::Head;
+pub(crate) use head::{look, stand};
 pub use held::{Held, Permit};
 pub use iter::{IntoIter, Iter};
-pub(crate) use queue::Standing;
 pub(crate) use standing::{Grant, SelectEnd};
+pub(crate) use watch::Watch;
 
 use std::panic::Location;
 use std::rc::Rc;

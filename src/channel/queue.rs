@@ -7,6 +7,7 @@
 //! Offer: `Open -> Taken` by a partner, `Open -> Withdrawn` by its own tasklet.
 
 use super::line::Line;
+use super::watch::Watch;
 use crate::kernel::announce;
 use crate::kernel::task::Task;
 use crate::kernel::wait::Wait;
@@ -63,14 +64,6 @@ impl Partner {
     }
 }
 
-/// A reused select that is registered with the channel for good.
-pub trait Standing {
-    /// A sender has come or gone: look at this arm again.
-    fn heat(&self, arm: u32);
-    /// The select's open wait, if it waits at present.
-    fn waiting(&self) -> Option<Wait>;
-}
-
 pub(super) struct Queue<T> {
     pub(super) senders: Line<SendOffer<T>>,
     pub(super) receivers: Line<ReceiveOffer>,
@@ -83,7 +76,7 @@ pub(super) struct Queue<T> {
     /// Receivers that the reservation of the tasklet of this key has been granted.
     pub(super) owed: SmallVec<[(usize, Partner); 0]>,
     /// Reused selects with a receiving arm on this channel.
-    pub(super) standing: SmallVec<[(Rc<dyn Standing>, u32); 0]>,
+    pub(super) standing: SmallVec<[(Rc<Watch>, u32); 0]>,
 }
 
 impl<T> Default for Queue<T> {
@@ -101,11 +94,10 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Whether nobody waits here and nothing is under way.
+    /// Whether nobody waits here but reused selects, and nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.senders.is_empty()
             && self.receivers.is_empty()
-            && self.standing.is_empty()
             && self.handed.is_empty()
             && self.returned.is_empty()
             && self.owed.is_empty()
@@ -191,6 +183,13 @@ impl<T> Queue<T> {
         if let Some(value) = stale.value {
             self.returned.push((key(&stale.wait.task), stale.branch, value));
         }
+    }
+
+    /// The wait of the only reused select, if it waits, and the arm that this channel is.
+    #[inline]
+    pub(super) fn lone_watch(&self) -> Option<(Wait, u32)> {
+        let [(select, arm)] = &*self.standing else { return None };
+        select.waiting().map(|wait| (wait, *arm))
     }
 
     /// Adds a sender that will wait; reused selects hear of it.

@@ -4,7 +4,8 @@
 
 use super::core::{Core, Taken};
 use super::ends::{Receiver, Sender};
-use super::queue::{Partner, SendOffer, Standing};
+use super::queue::{Partner, SendOffer};
+use super::watch::Watch;
 use crate::error::{Halt, SendError};
 use crate::kernel::control::Way;
 use crate::kernel::task::Task;
@@ -42,7 +43,7 @@ pub trait SelectEnd {
     /// What it has won; `None` if the partner went away again.
     fn complete(&self, me: &Rc<Task>) -> Option<Grant>;
     /// Leaves the channel.
-    fn unregister(&self, select: &Rc<dyn Standing>, arm: u32);
+    fn unregister(&self, select: &Rc<Watch>, arm: u32);
     /// Undoes what can be undone of a grant that is not wanted.
     fn give_up(&self, grant: &mut Grant);
     /// The address of the channel.
@@ -73,7 +74,7 @@ impl<T> SelectEnd for Receiver<T> {
         self.core.take_handed(me).map(|value| self.core.grant(value))
     }
 
-    fn unregister(&self, select: &Rc<dyn Standing>, arm: u32) {
+    fn unregister(&self, select: &Rc<Watch>, arm: u32) {
         let mut queue = self.core.queue();
         queue.standing.retain(|(it, at)| *at != arm || !Rc::ptr_eq(it, select));
     }
@@ -95,7 +96,7 @@ impl<T> SelectEnd for Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    pub(crate) fn register(&self, select: Rc<dyn Standing>, arm: u32) {
+    pub(crate) fn register(&self, select: Rc<Watch>, arm: u32) {
         self.note_holder();
         self.core.queue().standing.push((select, arm));
     }
@@ -117,7 +118,7 @@ impl<T> SelectEnd for Sender<T> {
         self.core.trace(Direction::Send);
         match self.core.reserve() {
             Some(receiver) => Some(Grant::Receiver(Some(receiver))),
-            None if self.core.no_receiver.get() => Some(Grant::Closed),
+            None if self.core.head().no_receiver.get() => Some(Grant::Closed),
             None => None,
         }
     }
@@ -142,7 +143,7 @@ impl<T> SelectEnd for Sender<T> {
         Some(Grant::Receiver(Some(receiver)))
     }
 
-    fn unregister(&self, _: &Rc<dyn Standing>, _: u32) {}
+    fn unregister(&self, _: &Rc<Watch>, _: u32) {}
 
     fn give_up(&self, grant: &mut Grant) {
         if let Grant::Receiver(receiver) = grant
@@ -190,8 +191,11 @@ impl<T> Core<T> {
 
     fn redeem(&self, ticket: u64) -> Option<T> {
         let mut granted = self.granted.borrow_mut();
-        let index = granted.iter().rposition(|(it, _)| *it == ticket)?;
-        Some(granted.swap_remove(index).1)
+        if granted.front()?.0 == ticket {
+            return granted.pop().map(|(_, value)| value);
+        }
+        let index = granted.rposition(|(it, _)| *it == ticket)?;
+        granted.remove(index).map(|(_, value)| value)
     }
 
     /// Gives `value` to a receiver that was granted before.

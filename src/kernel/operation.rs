@@ -6,9 +6,12 @@
 //! Arm: `Idle -> Published -> Withdrawn | Won`.
 
 mod announced;
+mod lot;
 mod patience;
 
 pub(crate) use announced::leaf;
+pub use lot::Lot;
+pub(crate) use lot::Places;
 pub use patience::Patience;
 
 use super::clock::Nanos;
@@ -294,16 +297,6 @@ impl Glance {
         if biased || arms.len() < 2 {
             return self.attempt_in_order(arms, at);
         }
-        // Any arm that a draw from all of them hits is a fair choice among the ready ones.
-        for _ in 0..PROBES {
-            let index = self.choose(arms.len());
-            if arms[index].ready() && arms[index].attempt(at) {
-                return Some(index);
-            }
-            if self.is_over() {
-                return None;
-            }
-        }
         let mut ready: SmallVec<[u16; 32]> = SmallVec::new();
         for (index, arm) in arms.iter().enumerate() {
             if arm.ready() {
@@ -338,137 +331,6 @@ impl Glance {
         None
     }
 }
-
-/// A select among receivers, for which no arms are made unless something unusual happens.
-///
-/// It tells which one to attempt next: first one of all, a few times. Then it lets all of them
-/// offer themselves, and parks. If one of them looks ready, it has to be [told](Lot::see) which
-/// others do, and tells which one of those to attempt next, until none is left.
-#[derive(Debug)]
-pub struct Lot {
-    glance: Glance,
-    ways: usize,
-    stage: Stage,
-    /// Those that look ready and have not been attempted since.
-    ready: u64,
-    /// What came of the gate, or of a wait that was not a plain meeting.
-    start: Option<Start>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// So many draws from all arms are left.
-    Probing(u8),
-    Chosen,
-    /// Nothing is possible now, or so it looked.
-    Over,
-    /// It is not for this select, or others ran.
-    Void,
-}
-
-impl Lot {
-    /// Passes the gate, unless the operation has to look at more than its channels.
-    #[inline]
-    pub fn new(ways: usize, patience: Patience) -> Lot {
-        let unusual = ways > 64 || running::looks_at_all();
-        let passed = if unusual { Ok(true) } else { running::gate(patience != Patience::None) };
-        let probes = if ways < 2 { 0 } else { PROBES };
-        let stage = if passed == Ok(false) { Stage::Probing(probes) } else { Stage::Void };
-        Lot { glance: Glance::now(), ways, stage, ready: 0, start: passed.err().map(Start::Halted) }
-    }
-
-    /// The arm to attempt; a number that is too large after the last.
-    #[inline]
-    pub fn draw(&mut self) -> usize {
-        if self.glance.is_over() {
-            self.stage = Stage::Void;
-        }
-        match self.stage {
-            Stage::Probing(left) if left > 0 => {
-                self.stage = Stage::Probing(left - 1);
-                self.glance.choose(self.ways)
-            }
-            Stage::Chosen if self.ready != 0 => self.draw_ready(),
-            _ => usize::MAX,
-        }
-    }
-
-    fn draw_ready(&mut self) -> usize {
-        let mut left = self.ready;
-        for _ in 0..self.glance.choose(left.count_ones() as usize) {
-            left &= left - 1;
-        }
-        let index = left.trailing_zeros();
-        self.ready &= !(1 << index);
-        index as usize
-    }
-
-    /// After a draw without an arm: whether to look at all of them and draw again.
-    #[inline]
-    pub fn goes_on(&mut self) -> bool {
-        let first = matches!(self.stage, Stage::Probing(_));
-        self.stage = match self.stage {
-            Stage::Probing(_) => Stage::Chosen,
-            Stage::Chosen => Stage::Over,
-            over => over,
-        };
-        first
-    }
-
-    /// Notes whether an arm looks ready.
-    #[inline(always)]
-    pub fn see(&mut self, index: usize, ready: bool) {
-        self.ready |= u64::from(ready) << index;
-    }
-
-    /// After the draws from all arms: a wait to be offered by every arm, if it may wait.
-    #[inline]
-    pub fn open(&self, patience: Patience) -> Option<Wait> {
-        let due = matches!(self.stage, Stage::Probing(_)) && self.ways > 1;
-        if !due || patience == Patience::None {
-            return None;
-        }
-        let task = running::may_wait()?;
-        task.clear(flag::MUST_WITHDRAW);
-        Some(Wait::open(task))
-    }
-
-    /// Parks if every arm `stands` offered under `wait`, else takes it back; tells which arm has
-    /// met its partner.
-    #[inline]
-    pub fn park(
-        &mut self,
-        wait: Wait,
-        stands: bool,
-        patience: Patience,
-        at: &'static Location<'static>,
-    ) -> Option<usize> {
-        if !stands {
-            running::close_wait(&wait.task);
-            return None;
-        }
-        self.stage = Stage::Void;
-        let offered = Offered { wait, width: self.ways as u32, even: true };
-        let outcome = offered.park(patience, Doing::Selecting(offered.width), at);
-        if outcome < offered.width && !offered.wait.task.has(flag::MUST_WITHDRAW) {
-            return Some(outcome as usize);
-        }
-        self.start = Some(Start::Woken(offered, outcome));
-        None
-    }
-
-    /// From where the select goes on once it has made its arms.
-    pub(crate) fn start(&mut self) -> Start {
-        match self.start.take() {
-            Some(start) => start,
-            None if self.stage == Stage::Over && !self.glance.is_over() => Start::Tried,
-            None => Start::Anew,
-        }
-    }
-}
-
-/// Draws from all arms before the ready ones are looked for.
-const PROBES: u8 = 2;
 
 /// One of `0..ways`, by the chooser of the running tasklet's run; 0 outside any run.
 pub(crate) fn choose(ways: usize) -> usize {

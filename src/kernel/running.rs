@@ -296,6 +296,9 @@ pub(crate) fn park(task: &Rc<Task>, doing: Doing, at: &'static Location<'static>
     if !task.seat.suspend() {
         wait::settle_here(task, wait::MISPLACED);
     }
+    if task.has(flag::STOPPED) {
+        wait::note_running(task);
+    }
     task.outcome.get()
 }
 

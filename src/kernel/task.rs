@@ -100,6 +100,8 @@ pub(crate) mod flag {
     pub(crate) const SCOPED: u32 = 1 << 15;
     /// Hooks listen to what it does, or its run is controlled.
     pub(crate) const TRACED: u32 = 1 << 16;
+    /// Its wait was settled by nobody it could have met, and it has not run since.
+    pub(crate) const STOPPED: u32 = 1 << 17;
 }
 
 /// What every tasklet of one scheduler shares.
@@ -116,6 +118,8 @@ pub(crate) struct Home {
     pub(crate) unspent: Cell<u64>,
     /// Something has happened that the scheduler must look at.
     pub(crate) attention: Cell<bool>,
+    /// How many tasklets may have an offer in a spot that is not open, because they were stopped.
+    pub(crate) stopped: Cell<u32>,
     /// Tasklets that have suspended themselves for good.
     pub(crate) given_up: RefCell<Vec<Rc<Task>>>,
     /// When the next one parks: the time of the last look at the clock, and later by as many

@@ -60,10 +60,22 @@ impl Wait {
         self.task.set(flag::MUST_WITHDRAW);
     }
 
-    /// The wait that `other`, of the same tasklet, is.
+    /// Its parts, to be kept apart.
     #[inline(always)]
-    pub(crate) fn under(self, other: &Wait) -> Wait {
-        Wait { task: self.task, serial: other.serial }
+    pub(crate) fn split(self) -> (Rc<Task>, u64) {
+        (self.task, self.serial)
+    }
+
+    /// The wait whose parts these are.
+    #[inline(always)]
+    pub(crate) fn join((task, serial): (Rc<Task>, u64)) -> Wait {
+        Wait { task, serial }
+    }
+
+    /// The one of its parts that changes from wait to wait of a tasklet.
+    #[inline(always)]
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// Decides the wait without making the tasklet ready yet; false if it was decided before.
@@ -184,6 +196,15 @@ pub(crate) fn interrupt(task: &Rc<Task>, why: Halt) {
 /// Settles whatever wait of `task` is open.
 pub(crate) fn settle_now(task: &Rc<Task>, outcome: u32) {
     if task.is_waiting() {
+        task.set(flag::STOPPED);
+        task.home.stopped.set(task.home.stopped.get() + 1);
         Wait { task: task.clone(), serial: task.serial.get() }.settle(outcome);
     }
+}
+
+/// A tasklet that was stopped runs again, and takes its offers back before others do.
+#[cold]
+pub(crate) fn note_running(task: &Task) {
+    task.clear(flag::STOPPED);
+    task.home.stopped.set(task.home.stopped.get() - 1);
 }

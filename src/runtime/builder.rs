@@ -304,6 +304,7 @@ impl RuntimeBuilder {
             slice: Cell::new(0),
             unspent: Cell::new(0),
             attention: Cell::new(false),
+            stopped: Cell::new(0),
             given_up: RefCell::default(),
             parks: Cell::new(0),
             traced: self.trace.is_on(),

@@ -8,7 +8,7 @@ mod announced;
 
 use super::Select as This;
 use super::chosen::Chosen;
-use crate::channel::{Grant, Receiver, SelectEnd, Sender, Standing};
+use crate::channel::{Grant, Receiver, SelectEnd, Sender, Watch};
 use crate::error::Halt;
 use crate::kernel::operation::{Glance, Patience};
 use crate::kernel::running;
@@ -17,7 +17,6 @@ use crate::kernel::task::Doing;
 use crate::kernel::wait::{self, Wait};
 use crate::time;
 use smallvec::SmallVec;
-use std::cell::RefCell;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -53,31 +52,7 @@ pub struct Select<'a> {
     live: usize,
     /// Those that have to be offered anew for each wait.
     sends: Vec<usize>,
-    shared: Rc<Shared>,
-}
-
-/// What the channels know of a select.
-#[derive(Default)]
-struct Shared {
-    /// Receiving arms that may be able to happen.
-    hot: RefCell<Vec<u32>>,
-    /// For each arm whether it is in `hot`.
-    is_hot: RefCell<Vec<bool>>,
-    /// The open wait, while it waits.
-    wait: RefCell<Option<Wait>>,
-}
-
-impl Standing for Shared {
-    fn heat(&self, arm: u32) {
-        let mut is_hot = self.is_hot.borrow_mut();
-        if !std::mem::replace(&mut is_hot[arm as usize], true) {
-            self.hot.borrow_mut().push(arm);
-        }
-    }
-
-    fn waiting(&self) -> Option<Wait> {
-        self.wait.borrow().as_ref().filter(|it| it.is_open()).cloned()
-    }
+    watch: Rc<Watch>,
 }
 
 /// How a wait came out, before it is an answer.
@@ -94,7 +69,7 @@ impl<'a> Select<'a> {
     /// assert_eq!(run(|| Select::new().wait().unwrap_err()), Halt::CannotWait); // for ever, else
     /// ```
     pub fn new() -> Select<'a> {
-        Select { arms: Vec::new(), live: 0, sends: Vec::new(), shared: Rc::default() }
+        Select { arms: Vec::new(), live: 0, sends: Vec::new(), watch: Rc::default() }
     }
 
     /// Adds receiving from `receiver`; returns the arm's index.
@@ -115,9 +90,8 @@ impl<'a> Select<'a> {
     /// ```
     pub fn recv<T>(&mut self, receiver: &'a Receiver<T>) -> usize {
         let index = self.add(receiver);
-        let shared: Rc<dyn Standing> = self.shared.clone();
-        receiver.register(shared, index as u32);
-        self.shared.heat(index as u32);
+        receiver.register(self.watch.clone(), index as u32);
+        self.watch.heat(index as u32);
         index
     }
 
@@ -152,7 +126,7 @@ impl<'a> Select<'a> {
     fn add(&mut self, end: &'a dyn SelectEnd) -> usize {
         self.arms.push(Some(end));
         self.live += 1;
-        self.shared.is_hot.borrow_mut().push(false);
+        self.watch.add();
         self.arms.len() - 1
     }
 
@@ -172,8 +146,7 @@ impl<'a> Select<'a> {
     /// ```
     pub fn remove(&mut self, index: usize) -> bool {
         let Some(end) = self.arms.get_mut(index).and_then(Option::take) else { return false };
-        let shared: Rc<dyn Standing> = self.shared.clone();
-        end.unregister(&shared, index as u32);
+        end.unregister(&self.watch, index as u32);
         self.live -= 1;
         self.sends.retain(|it| *it != index);
         true
@@ -331,7 +304,7 @@ impl<'a> Select<'a> {
             let arm = self.arms[index];
             let grant = arm.and_then(|it| it.attempt(at));
             if arm.is_none_or(|it| !it.ready()) {
-                self.cool(place, index);
+                self.watch.cool(place, index as u32);
             } else if grant.is_none() && !glance.is_over() {
                 break; // it must not be drawn again
             }
@@ -344,12 +317,12 @@ impl<'a> Select<'a> {
 
     /// One of the hot arms by lot, and its place among them.
     fn draw(&self, glance: &Glance) -> Option<(usize, usize)> {
-        let ways = self.shared.hot.borrow().len();
+        let ways = self.watch.ways();
         if ways == 0 {
             return None;
         }
         let place = glance.choose(ways);
-        Some((place, self.shared.hot.borrow()[place] as usize))
+        Some((place, self.watch.arm(place) as usize))
     }
 
     /// [`attempt`](Self::attempt) where an arm may be unable to happen and stay hot.
@@ -360,7 +333,7 @@ impl<'a> Select<'a> {
         at: &'static Location<'static>,
     ) -> Option<(usize, Grant)> {
         let mut candidates: SmallVec<[u32; 64]> = SmallVec::new();
-        candidates.extend_from_slice(&self.shared.hot.borrow());
+        candidates.extend((0..self.watch.ways()).map(|it| self.watch.arm(it)));
         candidates.extend(self.sends.iter().map(|it| *it as u32));
         while !candidates.is_empty() {
             let index = candidates.swap_remove(glance.choose(candidates.len())) as usize;
@@ -372,22 +345,10 @@ impl<'a> Select<'a> {
                 break;
             }
             if !arm.ready() {
-                self.cool(0, index);
+                self.watch.cool(0, index as u32);
             }
         }
         None
-    }
-
-    /// Takes an arm out of the hot ones; it is at `place` unless the attempt has moved it.
-    fn cool(&self, place: usize, index: usize) {
-        let mut hot = self.shared.hot.borrow_mut();
-        let fits = |it: &u32| *it as usize == index;
-        let there = hot.get(place).is_some_and(fits);
-        let place = if there { Some(place) } else { hot.iter().position(fits) };
-        if let Some(place) = place {
-            hot.swap_remove(place);
-            self.shared.is_hot.borrow_mut()[index] = false;
-        }
     }
 
     /// `None`: the partner went away again.
@@ -396,7 +357,7 @@ impl<'a> Select<'a> {
         patience: Patience,
         at: &'static Location<'static>,
     ) -> Result<Option<Won>, Halt> {
-        let task = running::waiter_here(at)?;
+        let task = running::waiter(at)?;
         let wait = Wait::open(task.clone());
         // Receiving arms stand in their channels already.
         for index in &self.sends {
@@ -408,9 +369,9 @@ impl<'a> Select<'a> {
         if let (Patience::Until(at), Some(scheduler)) = (patience, Scheduler::active()) {
             scheduler.add_timer(at, wait.clone(), width);
         }
-        *self.shared.wait.borrow_mut() = Some(wait.clone());
+        self.watch.wait(Some(wait.clone()));
         let outcome = running::park(&task, Doing::Selecting(width), at);
-        drop(self.shared.wait.take());
+        self.watch.wait(None);
         let won = if outcome < wait::NO_BRANCH { outcome & !wait::CLOSED } else { u32::MAX };
         for index in self.sends.iter().filter(|it| **it as u32 != won) {
             if let Some(arm) = self.arms[*index] {
