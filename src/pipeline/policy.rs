@@ -31,11 +31,11 @@ pub struct Failed<T, E> {
 /// let (sum, rejected) = run(|| {
 ///     let (dead, letters) = channel::<Failed<_, std::num::ParseIntError>>();
 ///     scope(|s| {
-///         let rejected = s.spawn(|| letters.iter().map(|it| it.item).collect());
+///         let rejected = s.spawn(|| letters.iter().map(|it| it.item).collect::<Vec<_>>());
 ///         let numbers = pipeline::from_iter(["1", "two", "3"])
 ///             .try_map_or(OnError::dead_letter(dead), |it| it.parse::<i32>());
 ///         let sum = numbers.fold(0, |sum, it| sum + it).run().unwrap().value;
-///         (sum, rejected.join().unwrap() as Vec<_>)
+///         (sum, rejected.join().unwrap())
 ///     })
 /// });
 /// assert_eq!((sum, rejected), (4, vec!["two"]));
