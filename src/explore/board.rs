@@ -60,24 +60,24 @@ pub struct Board<'a> {
     choose: &'a mut dyn FnMut(&Enabled<'_>) -> Choice,
     pub(super) run: Run,
     /// Indexed by tasklet.
-    live: Vec<Live>,
+    pub(super) live: Vec<Live>,
     /// Pending slots by the spawn path of their tasklets.
-    waiting: Vec<usize>,
+    pub(super) waiting: Vec<usize>,
     /// Their branches.
-    open: Vec<Open>,
+    pub(super) open: Vec<Open>,
     /// Everything that may happen at the present quiet point.
     enabled: Vec<Event>,
     /// The slots published since then.
-    fresh: Vec<usize>,
+    pub(super) fresh: Vec<usize>,
     /// Whether what was listed then may be more or less without them: an end was closed, a tasklet
     /// ended, time passed.
-    stale: bool,
+    pub(super) stale: bool,
     /// Whether anybody ever waited for the end of a tasklet.
     watched: bool,
     /// Whether anybody ever cancelled somebody.
     cancels: bool,
     /// Whether the record has no clocks, and whether they would have been needed.
-    light: bool,
+    pub(super) light: bool,
     missing: Cell<bool>,
     /// The virtual time.
     now: u64,
@@ -114,6 +114,7 @@ impl<'a> Board<'a> {
         waiting.clear();
         enabled.clear();
         fresh.clear();
+        run.endings = rules.endings;
         let mut board = Board {
             names,
             rules,
@@ -261,6 +262,7 @@ impl<'a> Board<'a> {
         live.clock.count_drop(tasklet);
         self.run.ended[tasklet.index()] = Some(live.clock.clone());
         self.stale |= self.watched;
+        self.run.outlived |= tasklet == TaskletName::ROOT && self.live.iter().any(|it| it.alive);
     }
 
     /// `tasklet` panicked, and [`end`](Self::end) follows.

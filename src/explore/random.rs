@@ -195,20 +195,21 @@ fn few_traces(
 }
 
 /// Schedules drawn one after the other.
-struct Drawing {
+pub(super) struct Drawing {
     plan: Plan,
     known: Known,
-    next: u64,
+    /// How many were drawn.
+    pub(super) next: u64,
     desk: Desk,
 }
 
 impl Drawing {
-    fn new(plan: Plan) -> Drawing {
+    pub(super) fn new(plan: Plan) -> Drawing {
         Drawing { plan, known: Known::default(), next: 0, desk: Desk::light() }
     }
 
     /// Draws up to the end of the budget, or until so many were drawn; whether any budget is left.
-    fn go_on(
+    pub(super) fn go_on(
         &mut self,
         end: u64,
         (system, settings): (&dyn System, &Settings),

@@ -12,11 +12,14 @@ use std::fmt;
 
 use super::event::{Event, Kind, Names, Offer, TaskletName};
 use super::run::{Outcome, Run};
-use super::system::{Choice, Enabled, System, execute};
+use super::system::{Choice, Enabled, Rules, System, execute};
 use super::verdict::Settings;
 
 /// The version of the format of replay strings.
 const VERSION: &str = "v1";
+
+/// Says in a replay string that the end of the root cancels the others.
+const ENDINGS: &str = "end";
 
 /// A slot by its path and number.
 type Key = (Vec<u32>, u32);
@@ -39,6 +42,8 @@ pub struct Overrides {
     wants: BTreeMap<Key, Want>,
     /// What tells the trace that they lead to apart from others, if that is known.
     trace: Option<u32>,
+    /// Whether the end of the root cancels the others.
+    pub(super) endings: bool,
 }
 
 /// Why a text is no schedule of a program.
@@ -92,8 +97,13 @@ fn entries(event: &Event, names: &Names) -> impl Iterator<Item = (Key, Want)> + 
 impl Overrides {
     /// The whole matching of a run.
     pub fn of(run: &Run, names: &Names) -> Overrides {
-        let all = run.events.iter().flat_map(|it| entries(&it.event, names));
-        Overrides { wants: all.collect(), trace: None }
+        Overrides::of_first(run.events.len(), run, names)
+    }
+
+    /// What the first `count` events of a run matched.
+    pub(super) fn of_first(count: usize, run: &Run, names: &Names) -> Overrides {
+        let all = run.events[..count].iter().flat_map(|it| entries(&it.event, names));
+        Overrides { wants: all.collect(), trace: None, endings: run.endings }
     }
 
     /// The same, with a note of the trace of `run`, to which they lead.
@@ -113,7 +123,7 @@ impl Overrides {
         entries(event, names).filter(|it| !self.wants.contains_key(&it.0)).map(|(key, want)| {
             let mut wants = self.wants.clone();
             wants.insert(key, want);
-            Overrides { wants, trace: None }
+            Overrides { wants, trace: None, endings: self.endings }
         })
     }
 
@@ -135,7 +145,10 @@ impl Overrides {
             known.reduce(|one, other| one && other)
         };
         let answers: Vec<_> = enabled.events.iter().map(says).collect();
-        let asked = answers.iter().position(|it| *it == Some(true));
+        // All that happened before the others were cancelled is older than that.
+        let older = |it: &usize| !self.endings || !enabled.run.is_ending(&enabled.events[*it]);
+        let mut wanted = (0..answers.len()).filter(|it| answers[*it] == Some(true));
+        let asked = wanted.clone().find(older).or_else(|| wanted.next());
         asked.or_else(|| answers.iter().position(Option::is_none)).unwrap_or(0)
     }
 
@@ -151,14 +164,20 @@ impl Overrides {
     /// Runs `system` with this schedule.
     pub fn replay(&self, system: &dyn System, names: &mut Names, settings: &Settings) -> Run {
         let mut choose = |enabled: &Enabled<'_>| Choice::Take(self.choose(enabled));
-        execute(system, names, settings.rules, &mut choose)
+        execute(system, names, self.rules(settings), &mut choose)
+    }
+
+    /// What a run with this schedule may do.
+    pub(super) fn rules(&self, settings: &Settings) -> Rules {
+        Rules { endings: self.endings || settings.rules.endings, ..settings.rules }
     }
 
     /// The schedule as a text for `program`; [`parse`](Self::parse) reads it.
     pub fn text(&self, program: &str) -> String {
         let trace = self.trace.iter().map(|it| format!("={it:x}"));
+        let endings = self.endings.then(|| String::from(ENDINGS));
         let all = self.wants.iter().map(|(key, want)| write_one(key, want));
-        let body = trace.chain(all).collect::<Vec<_>>().join(",");
+        let body = trace.chain(endings).chain(all).collect::<Vec<_>>().join(",");
         let sum = checksum(program, &body);
         format!("{VERSION}:{program}:{body}:{sum:04x}")
     }
@@ -186,6 +205,8 @@ impl Overrides {
             if let Some(trace) = part.strip_prefix('=') {
                 let trace = u32::from_str_radix(trace, 16).map_err(|_| garbled(part))?;
                 overrides.trace = Some(trace);
+            } else if part == ENDINGS {
+                overrides.endings = true;
             } else {
                 overrides.wants.extend([read_one(part).ok_or_else(|| garbled(part))?]);
             }
@@ -281,19 +302,24 @@ pub fn shrink(
     overrides: &Overrides,
     outcome: &Outcome,
 ) -> Option<Shrunk> {
-    let mut executions = 0;
-    let mut attempt = |candidate: &Overrides| {
+    let (mut executions, mut failing, mut passing) = (0, None, None);
+    let mut fails = |candidate: &Overrides| {
         executions += 1;
         let run = candidate.replay(system, names, settings);
-        (run.outcome.same_class(outcome), run)
+        let fails = run.outcome.same_class(outcome);
+        *(if fails { &mut failing } else { &mut passing }) = Some(run);
+        fails
     };
-    let (fails, mut run) = attempt(overrides);
-    if !fails {
+    if !fails(overrides) {
         return None;
     }
-    let mut best = overrides.clone();
+    let overrides = reduce(overrides.clone(), &mut fails);
+    Some(Shrunk { overrides, run: failing?, passing, executions })
+}
+
+/// Takes away all that `fails` does not need.
+pub(super) fn reduce(mut best: Overrides, fails: &mut dyn FnMut(&Overrides) -> bool) -> Overrides {
     let mut chunk = best.len().max(1);
-    let mut passing = None;
     loop {
         let before = best.len();
         let mut start = 0;
@@ -301,20 +327,17 @@ pub fn shrink(
             let mut fewer = best.clone();
             let keys: Vec<_> = best.wants.keys().skip(start).take(chunk).cloned().collect();
             keys.iter().for_each(|it| drop(fewer.wants.remove(it)));
-            match attempt(&fewer) {
-                (true, smaller) => (best, run) = (fewer, smaller),
-                (false, other) => {
-                    passing = Some(other);
-                    start += chunk;
-                }
+            if fails(&fewer) {
+                best = fewer;
+            } else {
+                start += chunk;
             }
         }
         if chunk == 1 && best.len() == before {
-            break;
+            return best;
         }
         chunk = (chunk / 2).max(1);
     }
-    Some(Shrunk { overrides: best, run, passing, executions })
 }
 
 /// The first event of a failing run whose slot another run completed otherwise, and how: it is
@@ -341,7 +364,7 @@ mod tests {
             Want { kind: Kind::Meeting, peer: Some((vec![0, 3], 1)), second: true, branch: 2 };
         let closed = Want { kind: Kind::Closed, peer: None, second: false, branch: 0 };
         let wants = BTreeMap::from([((vec![1, 0], 5), meeting), ((vec![], 7), closed)]);
-        let overrides = Overrides { wants, trace: Some(7) };
+        let overrides = Overrides { wants, trace: Some(7), endings: true };
         let text = overrides.text("a::b");
         assert_eq!(Overrides::parse(&text, "a::b"), Ok(overrides));
         assert_eq!(Overrides::parse(&text, "c"), Err(ReplayError::Program("a::b".into())));

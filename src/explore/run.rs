@@ -177,6 +177,10 @@ pub struct Run {
     pub ticks: Vec<Tick>,
     /// Who was spawned, in order: parent, child, and the parent's past at that moment.
     pub spawned: Vec<(TaskletName, TaskletName, Clock)>,
+    /// Whether the root ended while others lived.
+    pub(super) outlived: bool,
+    /// Whether that is to end them: see [`Rules`](super::Rules).
+    pub(super) endings: bool,
     /// Names and places, if the rules ask for them.
     pub(super) details: Option<Box<Details>>,
     /// How it ended.
@@ -200,6 +204,7 @@ impl Run {
         self.ended.fill(None);
         self.ticks.clear();
         self.spawned.clear();
+        (self.outlived, self.endings) = (false, false);
         (self.outcome, self.trace, self.state) = (Outcome::Abandoned, 0, 0);
     }
 
@@ -215,6 +220,8 @@ impl Run {
             panics: Vec::new(),
             ticks: Vec::new(),
             spawned: Vec::new(),
+            outlived: false,
+            endings: false,
             details: None,
             outcome: Outcome::Abandoned,
             trace: 0,
@@ -242,6 +249,20 @@ impl Run {
     /// The past of the end of a tasklet.
     pub fn ended(&self, tasklet: TaskletName) -> Option<&Clock> {
         self.ended.get(tasklet.index())?.as_ref()
+    }
+
+    /// Whether `event` is that the end of the root cancels the others: only that completes an
+    /// operation in which the root waits for its own end.
+    pub(super) fn is_ending(&self, event: &Event) -> bool {
+        let root = TaskletName::ROOT;
+        event.kind == Kind::Ended
+            && event.first.slot.tasklet == root
+            && self.slot(event.first.slot).is_some_and(|it| it.branches[..] == [Branch::Join(root)])
+    }
+
+    /// Whether the end of the root has cancelled the others.
+    pub(super) fn is_ended(&self) -> bool {
+        self.endings && self.events.iter().any(|it| self.is_ending(&it.event))
     }
 
     /// Whether the run came to its own end, so that its trace is a whole one.

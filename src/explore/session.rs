@@ -3,6 +3,7 @@
 //! Always: what is reported was seen in a run of the program, and the replay string leads there
 //! again.
 
+use super::ending;
 use super::event::Names;
 use super::isolation;
 use super::parallel::{exhaust_parallel, sample_parallel};
@@ -120,6 +121,8 @@ impl Explore {
     }
 
     /// After how many executions the search gives up.
+    ///
+    /// Up to a quarter more, 300 at most, look at what the end of the root does to others.
     pub fn executions(mut self, most: u64) -> Explore {
         self.settings.executions_max = most;
         self
@@ -307,11 +310,12 @@ impl Explore {
             // What is not isolated may do what no search foresees.
             verdict.exhausted &= verdict.failures.is_empty();
         }
-        if verdict.failures.is_empty()
-            && !self.endless
-            && let Some(cut) = &seen.cut
-        {
-            verdict.failures.extend(isolation::livelock(program, settings, cut));
+        if verdict.failures.is_empty() {
+            let found = isolation::livelock(program, settings, &seen.cuts, self.endless);
+            verdict.failures.extend(found);
+        }
+        if verdict.failures.is_empty() && seen.outlived {
+            ending::look(program, self.seed, settings, self.endless, &mut verdict);
         }
         // The shortest of those that fail like the first one.
         let class = |it: &Failure| std::mem::discriminant(&it.outcome);
@@ -337,12 +341,13 @@ impl Explore {
     ) -> Option<Failure> {
         let mut names = Names::new();
         let run = overrides.replay(program, &mut names, &self.settings);
-        if isolated && run.outcome == Outcome::Finished {
+        if isolated && run.outcome == Outcome::Finished && !overrides.endings {
             let whole = Overrides::of(&run, &names);
             return isolation::check(program, &self.settings, std::slice::from_ref(&whole));
         }
-        if run.outcome == Outcome::StepBound && !self.endless {
-            return isolation::livelock(program, &self.settings, overrides);
+        if run.outcome == Outcome::StepBound {
+            let cuts = std::slice::from_ref(overrides);
+            return isolation::livelock(program, &self.settings, cuts, self.endless);
         }
         run.outcome.is_failure().then(|| {
             let schedule = Overrides::of(&run, &names);
@@ -356,18 +361,21 @@ impl Explore {
         let outcome = found.outcome_in(&mut names);
         let mut detailed = self.settings;
         detailed.rules.details = true;
-        let shrinks = !matches!(outcome, Outcome::NotIsolated(..) | Outcome::Livelock);
-        let shrunk = if shrinks {
-            shrink(program, &mut names, &self.settings, &found.overrides, &outcome)
-        } else {
-            None
+        let (settings, found) = (&self.settings, found.overrides);
+        let shrunk = match outcome {
+            Outcome::NotIsolated(..) | Outcome::Livelock => None,
+            _ => shrink(program, &mut names, settings, &found, &outcome),
         };
         let (overrides, passing, search) = match shrunk {
             Some(it) => {
                 let search = format!("{search}; shrunk in {} executions", it.executions);
                 (it.overrides, it.passing, search)
             }
-            None => (found.overrides, None, search),
+            None if outcome == Outcome::Livelock => {
+                let least = isolation::shrink_livelock(program, settings, &found, self.endless);
+                (least, None, search)
+            }
+            None => (found, None, search),
         };
         let mut run = overrides.replay(program, &mut names, &detailed);
         if !run.outcome.same_class(&outcome) {
@@ -388,13 +396,13 @@ impl Explore {
         settings.rules.details = true;
         let mut verdict = Verdict::default();
         let mut run: Run = overrides.replay(program, &mut names, &settings);
-        if run.outcome == Outcome::StepBound
-            && !self.endless
-            && isolation::livelock(program, &settings, &overrides).is_some()
-        {
-            run.outcome = Outcome::Livelock;
+        if run.outcome == Outcome::StepBound {
+            let cuts = std::slice::from_ref(&overrides);
+            if isolation::livelock(program, &settings, cuts, self.endless).is_some() {
+                run.outcome = Outcome::Livelock;
+            }
         }
-        if run.outcome == Outcome::Finished {
+        if run.outcome == Outcome::Finished && !overrides.endings {
             let whole = Overrides::of(&run, &names);
             let found = isolation::check(program, &settings, std::slice::from_ref(&whole));
             if let Some(failure) = found {
@@ -427,8 +435,8 @@ pub(super) fn asked_for(program: &str) -> Result<Option<Overrides>, ReplayError>
 /// Explores `main`, the body of a root tasklet: runs it under many schedules and panics with a
 /// report if it fails under any.
 ///
-/// When the root has ended, the others go on; in production they are cancelled then, and how they
-/// take that is not explored.
+/// When the root has ended, the others go on, so that those who wait for ever are seen. In
+/// production they are cancelled then: how they take that is explored in some runs more.
 ///
 /// It fails if a tasklet panics and nobody joins it, if tasklets wait for ever that are not
 /// daemons, if it cannot end, or if tasklets share what they should not. The verdict says whether
