@@ -5,6 +5,7 @@
 //! reported in.
 
 use std::cell::Cell;
+use std::panic::Location;
 
 use smallvec::SmallVec;
 
@@ -14,6 +15,10 @@ use super::listing::{Open, Waiting};
 use super::live::{Live, state_key};
 use super::run::{EventRecord, Outcome, Run, SlotRecord, Tick};
 use super::system::{Choice, Enabled, Rules};
+
+/// How many branches an operation may have; each has a number of 16 bits.
+pub(super) const BRANCHES_MAX: usize = 1 << 16;
+pub(super) const TOO_MANY_BRANCHES: &str = "an operation of more than 65,536 branches";
 
 /// What a run needs memory for; it is used again by the next one.
 #[derive(Debug)]
@@ -205,6 +210,9 @@ impl<'a> Board<'a> {
     }
 
     /// `tasklet` waits for one of `branches`; it is at its next slot.
+    ///
+    /// A run in which it waits for one of more than 65,536 cannot be explored.
+    #[track_caller]
     pub fn offer(&mut self, tasklet: TaskletName, branches: &[Branch]) {
         self.offer_with(tasklet, branches.iter().map(|it| (*it, None)));
     }
@@ -212,6 +220,7 @@ impl<'a> Board<'a> {
     /// As [`offer`](Self::offer); a digest tells the value of a send apart from others.
     ///
     /// Without a digest two values are the same only if their senders have seen the same.
+    #[track_caller]
     pub fn offer_with(
         &mut self,
         tasklet: TaskletName,
@@ -228,6 +237,10 @@ impl<'a> Board<'a> {
         let (clock, observed) = (live.clock.clone(), live.observed);
         let (mut all, mut digests) = (SmallVec::new(), Vec::new());
         for (branch, digest) in branches {
+            if all.len() == BRANCHES_MAX {
+                self.refuse(tasklet, TOO_MANY_BRANCHES, Location::caller());
+                break;
+            }
             self.cancels |= matches!(branch, Branch::Cancel(_));
             self.watched |= matches!(branch, Branch::Join(_) | Branch::Cancel(_));
             self.open.push(Open { branch, place, index: all.len() as u16 });

@@ -6,7 +6,7 @@
 //! begins.
 //! A tasklet here: `Unbegun -> Waiting <-> Going -> Over`, and `Going -> Held -> Going`.
 
-use super::board::Board;
+use super::board::{BRANCHES_MAX, Board, TOO_MANY_BRANCHES};
 use super::details::{ChannelDetails, Details, HolderDetails, TaskletDetails};
 use super::event::{Branch, ChannelName, Event, Kind, Offer, Side, TaskletName};
 use super::watchdog::{self, Pulse};
@@ -225,6 +225,10 @@ impl<'a, 'b> Bridge<'a, 'b> {
         let id = wait.task.id().0 as usize;
         self.went_on(wait.task.id());
         let name = self.seats[id].name;
+        if ways.len() > BRANCHES_MAX {
+            self.board.refuse(name, TOO_MANY_BRANCHES, at);
+        }
+        let ways = &ways[..ways.len().min(BRANCHES_MAX)];
         let mut branches = std::mem::take(&mut self.branches);
         branches.clear();
         for way in ways {

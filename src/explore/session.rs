@@ -17,6 +17,7 @@ use super::verdict::{Failure, Settings, Verdict};
 use super::watchdog;
 use super::witness::{Seen, Witness};
 use super::{every_state, exhaust, within_overrides};
+use std::env::VarError;
 use std::num::NonZero;
 use std::panic::Location;
 use std::time::Duration;
@@ -120,19 +121,19 @@ impl Explore {
         self
     }
 
-    /// After how many executions the search gives up.
+    /// After how many executions the search gives up; at least one is made.
     ///
     /// Up to a quarter more, 300 at most, look at what the end of the root does to others.
     pub fn executions(mut self, most: u64) -> Explore {
-        self.settings.executions_max = most;
+        self.settings.executions_max = most.max(1);
         self
     }
 
-    /// After how many events a run is stopped.
+    /// After how many events a run is stopped; it may have at least one.
     ///
     /// One that goes on for as many again, with nobody passed over, counts as a livelock.
     pub fn events(mut self, most: usize) -> Explore {
-        self.settings.rules.events_max = most;
+        self.settings.rules.events_max = most.max(1);
         self
     }
 
@@ -177,6 +178,7 @@ impl Explore {
     /// same as on one.
     ///
     /// That is so for [`Search::Exhaustive`] and [`Search::Random`]; other searches use one thread.
+    /// There are at most 256, and fewer if the OS refuses some.
     ///
     /// # Panics
     /// As [`run`](Self::run).
@@ -424,7 +426,13 @@ impl Explore {
 
 /// What the environment asks to replay, if it is for this program.
 pub(super) fn asked_for(program: &str) -> Result<Option<Overrides>, ReplayError> {
-    let Ok(text) = std::env::var(REPLAY) else { return Ok(None) };
+    let text = match std::env::var(REPLAY) {
+        Ok(text) => text,
+        Err(VarError::NotPresent) => return Ok(None),
+        Err(VarError::NotUnicode(text)) => {
+            return Err(ReplayError::Garbled(text.to_string_lossy().into_owned()));
+        }
+    };
     match Overrides::parse(&text, program) {
         Ok(overrides) => Ok(Some(overrides)),
         Err(ReplayError::Program(_)) => Ok(None),

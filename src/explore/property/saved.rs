@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Debug};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use proptest::test_runner::Reason;
@@ -83,9 +84,21 @@ impl Shelf {
         eprintln!("tasklets: {}: {error}", self.path.display());
     }
 
+    /// What the file holds, if it can be read.
+    fn text(&self) -> Option<String> {
+        match fs::read_to_string(&self.path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => {
+                self.complain(&error);
+                None
+            }
+        }
+    }
+
     /// The saved case, if there is one that can be used.
     pub(super) fn look(&self) -> Option<Saved> {
-        let text = fs::read_to_string(&self.path).ok()?;
+        let text = self.text()?;
         match read(&text, &self.program) {
             Ok(saved) => Some(saved),
             Err(error) => {
@@ -101,7 +114,7 @@ impl Shelf {
         if asked.map_err(|it| Reason::from(format!("{REPLAY}: {it}")))?.is_none() {
             return Ok(None);
         }
-        let Ok(text) = fs::read_to_string(&self.path) else { return Ok(None) };
+        let Some(text) = self.text() else { return Ok(None) };
         let wrong = |it| Reason::from(format!("{}: {it}", self.path.display()));
         read(&text, &self.program).map(Some).map_err(wrong)
     }
