@@ -59,6 +59,39 @@ impl Desk {
 }
 
 /// The offers of one run, and its record so far.
+///
+/// ```
+/// use tasklets::explore::{Board, Branch, Outcome, Settings, Side, System, TaskletName, exhaust};
+///
+/// /// A child sends a number, or finds that the root has gone; then it panics.
+/// struct Gone;
+///
+/// impl System for Gone {
+///     fn run(&self, board: &mut Board<'_>) {
+///         let root = TaskletName::ROOT;
+///         let (channel, child) = (board.channel(root), board.spawn(root));
+///         board.daemon(child); // it may be left behind
+///         board.observe(child, 7); // what it computes with
+///         board.offer_with(child, [(Branch::Send(channel), Some(7))]); // the value's digest
+///         let soon = board.now(root) + 1_000;
+///         board.offer(root, &[Branch::Receive(channel), Branch::Timer(soon)]);
+///         while let Some(event) = board.choose() {
+///             if event.involves(root) {
+///                 board.drop_end(root, channel, Side::Receiver, true);
+///                 board.end(root);
+///             }
+///             if event.involves(child) {
+///                 board.panicked(child, format!("in {}", board.names().tasklet(child)));
+///                 board.end(child);
+///             }
+///         }
+///     }
+/// }
+///
+/// let verdict = exhaust(&Gone, &Settings::default());
+/// let Outcome::Panicked(_, what) = &verdict.failures[0].outcome else { panic!("{verdict}") };
+/// assert_eq!((verdict.exhausted, what.as_str()), (true, "in root.0"));
+/// ```
 pub struct Board<'a> {
     pub(super) names: &'a mut Names,
     pub(super) rules: Rules,
@@ -87,13 +120,13 @@ pub struct Board<'a> {
     /// The virtual time.
     now: u64,
     /// The first panic.
-    panic: Option<(TaskletName, String)>,
+    pub(super) panic: Option<(TaskletName, String)>,
     /// The first thing that cannot be explored.
     pub(super) refused: Option<(TaskletName, String)>,
     /// The first thing that was explored in one way only.
     pub(super) doubted: Option<(TaskletName, String)>,
     /// Set when the run was stopped from outside.
-    stopped: Option<Outcome>,
+    pub(super) stopped: Option<Outcome>,
 }
 
 impl std::fmt::Debug for Board<'_> {
@@ -315,7 +348,6 @@ impl<'a> Board<'a> {
             events: &self.enabled,
             run: &self.run,
             names: self.names,
-            rules: &self.rules,
             waiting: &self.waiting,
             state: &|| state_key(self.names, &self.run, &self.live, self.now),
         });
@@ -447,28 +479,5 @@ impl<'a> Board<'a> {
         }
         let Board { run, live, waiting, open, enabled, fresh, light, missing, .. } = self;
         Desk { run, live, waiting, open, enabled, fresh, light, missing: missing.get() }
-    }
-
-    /// How the run has ended, when nothing can happen any more.
-    pub(super) fn outcome(&self) -> Outcome {
-        if let Some((tasklet, what)) = &self.refused {
-            return Outcome::Refused(*tasklet, what.clone());
-        }
-        if let Some(stopped) = &self.stopped {
-            return stopped.clone();
-        }
-        if let Some((tasklet, message)) = &self.panic {
-            return Outcome::Panicked(*tasklet, message.clone());
-        }
-        if let Some((tasklet, what)) = &self.doubted {
-            return Outcome::Refused(*tasklet, what.clone());
-        }
-        if self.live[0].alive && !self.live[0].daemon {
-            return Outcome::Deadlock;
-        }
-        if self.live.iter().any(|it| it.alive && !it.daemon) {
-            return Outcome::LeftBehind;
-        }
-        Outcome::Finished
     }
 }

@@ -109,7 +109,7 @@ pub use report::Report;
 pub use run::{EndRecord, EventRecord, Outcome, Run, SlotRecord, Tick};
 pub use session::{Explore, Explored, Search, explore, replay};
 pub use states::every_state;
-pub use system::{Choice, Enabled, Rules, System, execute};
+pub use system::{Rules, System};
 pub use verdict::{Failure, Settings, Verdict};
 
 /// A fault of the search, made on purpose: the tests of the search must find each of them.

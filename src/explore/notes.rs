@@ -1,4 +1,5 @@
-//! What a program tells the board beside its offers: source lines, names, panics, refusals.
+//! What a program tells the board beside its offers, source lines, names, panics, refusals, and how
+//! its run has ended.
 //!
 //! Always: none of it decides what may happen; a refusal ends the run.
 
@@ -6,6 +7,7 @@ use super::board::Board;
 use super::details::Details;
 use super::event::{Branch, TaskletName, mix};
 use super::replay::Overrides;
+use super::run::Outcome;
 use std::collections::BTreeSet;
 use std::panic::Location;
 
@@ -89,5 +91,28 @@ impl Board<'_> {
     /// Adds names and places to the record.
     pub(super) fn describe(&mut self, details: Details) {
         self.run.details = Some(Box::new(details));
+    }
+
+    /// How the run has ended, when nothing can happen any more.
+    pub(super) fn outcome(&self) -> Outcome {
+        if let Some((tasklet, what)) = &self.refused {
+            return Outcome::Refused(*tasklet, what.clone());
+        }
+        if let Some(stopped) = &self.stopped {
+            return stopped.clone();
+        }
+        if let Some((tasklet, message)) = &self.panic {
+            return Outcome::Panicked(*tasklet, message.clone());
+        }
+        if let Some((tasklet, what)) = &self.doubted {
+            return Outcome::Refused(*tasklet, what.clone());
+        }
+        if self.live[0].alive && !self.live[0].daemon {
+            return Outcome::Deadlock;
+        }
+        if self.live.iter().any(|it| it.alive && !it.daemon) {
+            return Outcome::LeftBehind;
+        }
+        Outcome::Finished
     }
 }

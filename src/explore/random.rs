@@ -103,6 +103,19 @@ impl Plan {
 /// Runs `system` with schedules drawn in one way, and shows each run to `look`.
 ///
 /// Where they can be left out, the records have no clocks and no state; a replay has them.
+///
+/// ```
+/// use tasklets::explore::{Mode, Program, Settings, sample};
+/// use tasklets::spawn;
+/// let idle = || (0..3).for_each(|_| drop(spawn(tasklets::yield_now)));
+/// let (program, mut settings) = (Program::new("idle", &idle), Settings::default());
+/// settings.executions_max = 50;
+/// let mut longest = 0;
+/// let verdict = sample(&program, Mode::Pct(2), 1, &settings, &mut |run, _| {
+///     longest = longest.max(run.events.len());
+/// });
+/// assert_eq!((verdict.executions, verdict.exhausted, longest), (50, false, 6));
+/// ```
 pub fn sample(
     system: &dyn System,
     mode: Mode,

@@ -8,12 +8,16 @@
 //! happens.
 
 use std::collections::BTreeMap;
+use std::env::VarError;
 use std::fmt;
 
 use super::event::{Event, Kind, Names, Offer, TaskletName};
 use super::run::{Outcome, Run};
 use super::system::{Choice, Enabled, Rules, System, execute};
 use super::verdict::Settings;
+
+/// The environment variable whose replay string is run instead of a search.
+pub(super) const REPLAY: &str = "TASKLETS_REPLAY";
 
 /// The version of the format of replay strings.
 const VERSION: &str = "v1";
@@ -138,7 +142,7 @@ impl Overrides {
     }
 
     /// Picks the event that they ask for; else the first that they say nothing about.
-    pub fn choose(&self, enabled: &Enabled<'_>) -> usize {
+    pub(super) fn choose(&self, enabled: &Enabled<'_>) -> usize {
         let says = |event: &Event| {
             let all = entries(event, enabled.names);
             let known = all.filter_map(|(key, want)| Some(*self.wants.get(&key)? == want));
@@ -220,6 +224,22 @@ impl Overrides {
     }
 }
 
+/// What the environment asks to replay, if it is for this program.
+pub(super) fn asked_for(program: &str) -> Result<Option<Overrides>, ReplayError> {
+    let text = match std::env::var(REPLAY) {
+        Ok(text) => text,
+        Err(VarError::NotPresent) => return Ok(None),
+        Err(VarError::NotUnicode(text)) => {
+            return Err(ReplayError::Garbled(text.to_string_lossy().into_owned()));
+        }
+    };
+    match Overrides::parse(&text, program) {
+        Ok(overrides) => Ok(Some(overrides)),
+        Err(ReplayError::Program(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn checksum(program: &str, body: &str) -> u16 {
     let bytes = program.bytes().chain([0]).chain(body.bytes());
     bytes.fold(0, |sum, byte| super::event::mix(sum, u64::from(byte))) as u16
@@ -295,6 +315,33 @@ pub struct Shrunk {
 /// to one.
 ///
 /// The names are those of the session that `outcome` is of.
+///
+/// ```
+/// use tasklets::explore::{Names, Overrides, Program, Settings, exhaust, first_difference, shrink};
+/// use tasklets::{channel, spawn};
+/// let race = || {
+///     let (tx, rx) = channel();
+///     for number in 1..=3 {
+///         let tx = tx.clone();
+///         spawn(move || tx.send(number));
+///     }
+///     drop(tx);
+///     assert_ne!(rx.iter().last(), Some(1), "1 came last");
+/// };
+/// let (program, settings) = (Program::new("race", &race), Settings::default());
+/// let failure = &exhaust(&program, &settings).failures[0];
+/// let mut names = Names::new();
+/// let run = failure.overrides.replay(&program, &mut names, &settings);
+/// let whole = Overrides::of(&run, &names); // who met whom, all of it
+/// let shrunk = shrink(&program, &mut names, &settings, &whole, &run.outcome).unwrap();
+/// assert!(shrunk.overrides.len() < whole.len() && !shrunk.overrides.is_empty());
+/// // What is left says that somebody else came first, and can be written down.
+/// let text = shrunk.overrides.text("race");
+/// assert_eq!(Overrides::parse(&text, "race").unwrap(), shrunk.overrides);
+/// assert_eq!(shrunk.overrides.explain().len(), shrunk.overrides.len());
+/// let (event, instead) = first_difference(&shrunk.run, &shrunk.passing.unwrap()).unwrap();
+/// assert_ne!(Some(event), instead);
+/// ```
 pub fn shrink(
     system: &dyn System,
     names: &mut Names,

@@ -157,6 +157,31 @@ impl Outcome {
 }
 
 /// The record of one run.
+///
+/// ```
+/// use tasklets::explore::{Outcome, Program, Settings, Side, TaskletName, every_choice};
+/// use tasklets::{channel, spawn};
+/// let pair = || {
+///     let (tx, rx) = channel();
+///     spawn(move || tx.send("hello"));
+///     assert_eq!(rx.recv(), Ok("hello"));
+/// };
+/// let mut texts = Vec::new();
+/// every_choice(&Program::new("pair", &pair), &Settings::default(), &mut |run, names| {
+///     assert!(run.is_complete() && !run.outcome.is_failure());
+///     assert_eq!(run.outcome.text(names), "finished");
+///     texts.extend(run.events.iter().map(|it| it.event.text(names)));
+///     // What an operation could do and where it stands, which ends are closed, who has ended.
+///     let slot = run.slots.last().unwrap();
+///     assert_eq!(run.slot(slot.slot).unwrap().branches, slot.branches);
+///     assert!(run.place(slot.slot).is_some());
+///     let channel = names.find_channel("root#0").unwrap();
+///     assert!(run.end(channel, Side::Sender).unwrap().closed);
+///     assert!(run.ended(TaskletName::ROOT).is_some());
+///     assert!(run.outcome.same_class(&Outcome::Finished));
+/// });
+/// assert_eq!(texts, ["root.0@0.0 default", "root.0@1.0 -> root@0.0"]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Run {
     /// All slots, in the order in which they were published.

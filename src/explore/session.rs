@@ -9,7 +9,7 @@ use super::isolation;
 use super::parallel::{exhaust_parallel, sample_parallel};
 use super::program::Program;
 use super::random::{Mode, portfolio, sample};
-use super::replay::{Overrides, ReplayError, shrink};
+use super::replay::{Overrides, REPLAY, ReplayError, asked_for, shrink};
 use super::report::{Evidence, Report};
 use super::run::{Outcome, Run};
 use super::system::System;
@@ -17,13 +17,9 @@ use super::verdict::{Failure, Settings, Verdict};
 use super::watchdog;
 use super::witness::{Seen, Witness};
 use super::{every_state, exhaust, within_overrides};
-use std::env::VarError;
 use std::num::NonZero;
 use std::panic::Location;
 use std::time::Duration;
-
-/// The environment variable whose replay string is run instead of a search.
-pub(super) const REPLAY: &str = "TASKLETS_REPLAY";
 
 /// Executions of a search that is not told how many.
 const EXECUTIONS: u64 = 3_000;
@@ -61,6 +57,13 @@ pub enum Search {
 /// });
 /// assert!(explored.verdict.exhausted && explored.report.is_none());
 /// assert_eq!(explored.verdict.traces, 6);
+///
+/// let nap = || tasklets::sleep(std::time::Duration::from_secs(5)).unwrap();
+/// let explorer = Explore::new().name("nap").seed(7).executions(100).events(1_000);
+/// let explorer = explorer.lax_timers(true).all_failures(true).endless(false);
+/// let explorer = explorer.step_limit(std::time::Duration::from_secs(2));
+/// assert!(explorer.check(nap).exhausted);
+/// assert!(explorer.replay("v1:another::0000", nap).is_err());
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "it explores nothing until it is run"]
@@ -421,22 +424,6 @@ impl Explore {
             Report::new(Evidence { program, run, names, passing: None, overrides, search })
         });
         Ok(Explored { verdict, report })
-    }
-}
-
-/// What the environment asks to replay, if it is for this program.
-pub(super) fn asked_for(program: &str) -> Result<Option<Overrides>, ReplayError> {
-    let text = match std::env::var(REPLAY) {
-        Ok(text) => text,
-        Err(VarError::NotPresent) => return Ok(None),
-        Err(VarError::NotUnicode(text)) => {
-            return Err(ReplayError::Garbled(text.to_string_lossy().into_owned()));
-        }
-    };
-    match Overrides::parse(&text, program) {
-        Ok(overrides) => Ok(Some(overrides)),
-        Err(ReplayError::Program(_)) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

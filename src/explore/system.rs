@@ -97,8 +97,6 @@ pub struct Enabled<'a> {
     pub run: &'a Run,
     /// The names in it.
     pub names: &'a Names,
-    /// What the run may do.
-    pub rules: &'a Rules,
     /// The slots that wait, as places in the run's, in the order of spawn paths.
     pub(super) waiting: &'a [usize],
     /// Computes the state.

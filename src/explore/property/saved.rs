@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 use proptest::test_runner::Reason;
 
 use super::super::event::mix;
-use super::super::replay::{Overrides, ReplayError};
-use super::super::session::{self, REPLAY};
+use super::super::replay::{Overrides, REPLAY, ReplayError, asked_for};
 use super::schedule::Failing;
 use super::tree::Step;
 
@@ -110,7 +109,7 @@ impl Shelf {
 
     /// The saved case, if the environment asks for a schedule of this program.
     pub(super) fn asked_for(&self) -> Result<Option<Saved>, Reason> {
-        let asked = session::asked_for(&self.program);
+        let asked = asked_for(&self.program);
         if asked.map_err(|it| Reason::from(format!("{REPLAY}: {it}")))?.is_none() {
             return Ok(None);
         }
