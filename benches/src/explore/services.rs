@@ -126,10 +126,11 @@ fn starvation(readers: usize, rounds: usize, turn: Turn) {
             }
         });
     }
+    let own = (wait.clone(), write.clone(), finish.clone());
     spawn(move || {
-        wait.send(()).unwrap();
-        write.send(()).unwrap();
-        finish.send(false).unwrap();
+        own.0.send(()).unwrap();
+        own.1.send(()).unwrap();
+        own.2.send(false).unwrap();
     });
     let (mut reading, mut writing, mut waiting, mut before) = (0, false, false, 0);
     for _ in 0..2 * readers * rounds + 3 {
