@@ -6,6 +6,7 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Why an operation ended without meeting a partner.
 ///
@@ -182,6 +183,13 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
     } else {
         "a value that is not a string"
     }
+}
+
+/// Drops the payload of a panic that nobody gets; if that panics too, with what it likes, so be it.
+pub(crate) fn discard(payload: Box<dyn Any + Send>) {
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+    // This one may panic again, and so on for ever: it is leaked.
+    dropped.unwrap_or_else(std::mem::forget);
 }
 
 impl fmt::Debug for JoinError {

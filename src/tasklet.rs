@@ -9,7 +9,7 @@ mod reference;
 pub use builder::{Builder, SpawnError};
 pub use reference::{State, TaskletRef};
 
-use crate::error::{Halt, JoinError};
+use crate::error::{Halt, JoinError, discard};
 use crate::kernel::announce;
 use crate::kernel::body::Body;
 use crate::kernel::control::Ways;
@@ -206,12 +206,16 @@ fn clean_up<T>(task: &Task, ended: std::thread::Result<bool>, value: &Cell<Optio
             drop(value.take());
         }
     }));
-    let failure = match ended.and_then(|it| cleaned.and(dropped).map(|()| it)) {
-        Ok(true) => return,
-        Ok(false) => Failure::Cancelled,
-        Err(payload) if payload.is::<Unwound>() => Failure::Cancelled,
-        Err(payload) => Failure::Panicked(payload),
+    let begun = matches!(ended, Ok(true));
+    let panics = [ended.err(), cleaned.err(), dropped.err()];
+    let mut panics = panics.into_iter().flatten();
+    let failure = match panics.next() {
+        None if begun => return,
+        None => Failure::Cancelled,
+        Some(payload) if payload.is::<Unwound>() => Failure::Cancelled,
+        Some(payload) => Failure::Panicked(payload),
     };
+    panics.for_each(discard);
     *task.extra().failure.borrow_mut() = Some(failure);
 }
 

@@ -13,7 +13,13 @@ use tasklets::{
 };
 
 const SETTINGS: Settings = Settings {
-    rules: Rules { lax_timers: false, events_max: 200, details: false, defect: None },
+    rules: Rules {
+        lax_timers: false,
+        events_max: 200,
+        details: false,
+        endings: false,
+        defect: None,
+    },
     executions_max: 100,
     stop_at_failure: false,
 };

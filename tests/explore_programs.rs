@@ -1,7 +1,7 @@
 //! Real programs under every schedule: as many traces as there are, and the faults that they have.
 
 use tasklets::explore::{Outcome, Program, Settings, Verdict, every_state, exhaust};
-use tasklets::{Receiver, Sender, channel, spawn};
+use tasklets::{Receiver, Sender, channel, select, spawn};
 
 fn all(main: &dyn Fn()) -> Verdict {
     let verdict = exhaust(&Program::new("test", main), &Settings::default());
@@ -94,4 +94,54 @@ fn values_without_size_make_few_states_of_many_traces() {
     assert!(verdict.exhausted && verdict.failures.is_empty(), "{verdict}");
     // How many each has sent still, and the end: 11 x 11 x 11 and the last receive.
     assert_eq!(verdict.states, Some(1_332), "{verdict}");
+}
+
+/// Two readers come twice each, and a writer says that it waits; `polite` readers then wait too.
+///
+/// It fails if more readers than there are go before the writer.
+fn readers_and_a_writer(polite: bool) {
+    let ((read, to_read), (write, to_write)) = (channel(), channel());
+    let ((wait, waits), (finish, finished)) = (channel(), channel());
+    for _ in 0..2 {
+        let (read, finish) = (read.clone(), finish.clone());
+        spawn(move || {
+            for _ in 0..2 {
+                read.send(()).unwrap();
+                finish.send(true).unwrap();
+            }
+        });
+    }
+    let own = (wait.clone(), write.clone(), finish.clone());
+    spawn(move || {
+        own.0.send(()).unwrap();
+        own.1.send(()).unwrap();
+        own.2.send(false).unwrap();
+    });
+    let (mut reading, mut writing, mut waiting, mut before) = (0, false, false, 0);
+    for _ in 0..11 {
+        select! {
+            recv(waits) -> _ => waiting = true,
+            recv(to_read) -> _ if !(writing || polite && waiting) => {
+                reading += 1;
+                before += usize::from(waiting);
+            },
+            recv(to_write) -> _ if waiting && reading == 0 => (writing, waiting) = (true, false),
+            recv(finished) -> it => if it.unwrap() { reading -= 1 } else { writing = false },
+        }
+        assert!(before <= 2, "a writer starves");
+    }
+}
+
+#[test]
+fn a_writer_starves_in_some_traces_unless_readers_are_polite() {
+    let count = |polite| {
+        let main = move || readers_and_a_writer(polite);
+        let verdict = exhaust(&Program::new("readers", &main), &Settings::default());
+        let starves =
+            |it: &Outcome| matches!(it, Outcome::Panicked(_, why) if why.contains("starves"));
+        assert!(verdict.exhausted && verdict.failures.iter().all(|it| starves(&it.outcome)));
+        (verdict.executions, verdict.traces, verdict.failures.len())
+    };
+    // As many traces as without reduction.
+    assert_eq!((count(false), count(true)), ((1_084, 1_084, 94), (486, 486, 0)));
 }

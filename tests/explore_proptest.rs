@@ -10,6 +10,7 @@ use proptest::test_runner::{
 use std::cell::Cell;
 use std::fmt::Debug;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use support::Isolation;
@@ -287,6 +288,35 @@ fn a_shrunk_case_is_saved_and_is_not_shrunk_again() {
 }
 
 #[test]
+fn a_folder_that_is_missing_is_made_and_one_that_cannot_be_written_is_told_of() {
+    let (folder, _) = kept_in("folders");
+    let config = || keeping(folder.join("no-seeds.txt").to_str().unwrap().to_owned());
+    let (_, lists, replay, _) = count(&folder.join("made/here"), config());
+    assert!(folder.join("made/here/a-late.sched").is_file());
+    // A file where the folder should be, a folder where the file should be, and no permission:
+    // the failure is the same.
+    fs::write(folder.join("file"), "").unwrap();
+    fs::create_dir_all(folder.join("taken/a-late.sched")).unwrap();
+    fs::create_dir(folder.join("locked")).unwrap();
+    fs::set_permissions(folder.join("locked"), fs::Permissions::from_mode(0o555)).unwrap();
+    for name in ["file", "taken", "locked"] {
+        let (_, same, same_replay, _) = count(&folder.join(name), config());
+        assert_eq!((same, same_replay), (lists.clone(), replay.clone()), "{name}");
+    }
+}
+
+#[test]
+fn what_keeps_a_case_from_being_saved_is_said() {
+    let ended = Isolation::default().run(|| {
+        let (folder, config) = kept_in("unsaved");
+        fs::write(folder.join("file"), "").unwrap();
+        count(&folder.join("file"), config);
+    });
+    let Some(ended) = ended else { return };
+    ended.well().saying(&["tasklets: ", "a-late.sched: Not a directory"]);
+}
+
+#[test]
 fn the_environment_asks_for_the_saved_case_alone() {
     const TEXT: &str = "TASKLETS_REPLAY";
     let child = std::env::var(TEXT).is_ok();
@@ -299,7 +329,7 @@ fn the_environment_asks_for_the_saved_case_alone() {
         (replay, lists)
     };
     let config = || keeping(folder.join("no-seeds.txt").to_str().unwrap().to_owned());
-    let ended = Isolation::default().env(TEXT, replay.clone().leak()).run(|| {
+    let ended = Isolation::default().env(TEXT, replay.clone()).run(|| {
         let (reason, lists, schedule, [runs, tests]) = count(&folder, config());
         eprintln!("{tests} test, {runs} runs: {lists:?} {schedule}: {reason}");
     });

@@ -199,6 +199,39 @@ fn a_run_that_does_not_end_is_a_livelock_unless_it_is_meant_to() {
 }
 
 #[test]
+fn a_livelock_behind_a_poll_is_found_and_its_replay_string_is_short() {
+    let program = || {
+        let ((ready, polled), (tx, rx)) = (channel(), channel());
+        let [one, other] = [1, 2].map(|it| {
+            let tx = tx.clone();
+            spawn(move || tx.send(it).unwrap())
+        });
+        spawn(move || ready.send(()).unwrap());
+        // An unfair schedule goes on with this for ever, and that is no fault.
+        while polled.try_recv().unwrap().is_none() {
+            yield_now();
+        }
+        let first = rx.recv().unwrap();
+        rx.recv().unwrap();
+        if first == 2 {
+            loop {
+                yield_now();
+            }
+        }
+        one.join().and(other.join()).unwrap();
+    };
+    for seed in 0..20 {
+        let explorer = Explore::new().name("poll").seed(seed).events(200);
+        let explorer = explorer.search(Search::Random(Mode::Pct(3))).executions(300);
+        let report = explorer.run(program).report.unwrap();
+        assert!(report.outcome.starts_with("livelock"), "{report}");
+        assert!(report.replay.len() < 200 && report.overrides.len() <= 4, "{report}");
+        let again = explorer.replay(&report.replay, program).unwrap();
+        assert!(again.report.unwrap().outcome.starts_with("livelock"));
+    }
+}
+
+#[test]
 fn a_poll_that_only_an_unfair_schedule_keeps_waiting_is_no_livelock() {
     let explored = Explore::new().events(200).run(|| {
         let (tx, rx) = channel();

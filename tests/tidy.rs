@@ -74,7 +74,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("mio::", &["kernel/poller.rs"]),
     (concat!("Instant::", "now"), &["kernel/clock.rs"]),
     // `baton.rs` is the stack engine for Miri: each of its stacks is a thread.
-    ("thread::Builder", &["blocking.rs", "kernel/baton.rs"]),
+    ("thread::Builder", &["blocking.rs", "explore/parallel.rs", "kernel/baton.rs"]),
     ("thread::spawn", &[]),
     ("thread::scope", &["explore/parallel.rs"]),
     (concat!("thread::", "sleep"), &[]),

@@ -5,6 +5,7 @@
 //! reported in.
 
 use std::cell::Cell;
+use std::panic::Location;
 
 use smallvec::SmallVec;
 
@@ -14,6 +15,10 @@ use super::listing::{Open, Waiting};
 use super::live::{Live, state_key};
 use super::run::{EventRecord, Outcome, Run, SlotRecord, Tick};
 use super::system::{Choice, Enabled, Rules};
+
+/// How many branches an operation may have; each has a number of 16 bits.
+pub(super) const BRANCHES_MAX: usize = 1 << 16;
+pub(super) const TOO_MANY_BRANCHES: &str = "an operation of more than 65,536 branches";
 
 /// What a run needs memory for; it is used again by the next one.
 #[derive(Debug)]
@@ -54,41 +59,74 @@ impl Desk {
 }
 
 /// The offers of one run, and its record so far.
+///
+/// ```
+/// use tasklets::explore::{Board, Branch, Outcome, Settings, Side, System, TaskletName, exhaust};
+///
+/// /// A child sends a number, or finds that the root has gone; then it panics.
+/// struct Gone;
+///
+/// impl System for Gone {
+///     fn run(&self, board: &mut Board<'_>) {
+///         let root = TaskletName::ROOT;
+///         let (channel, child) = (board.channel(root), board.spawn(root));
+///         board.daemon(child); // it may be left behind
+///         board.observe(child, 7); // what it computes with
+///         board.offer_with(child, [(Branch::Send(channel), Some(7))]); // the value's digest
+///         let soon = board.now(root) + 1_000;
+///         board.offer(root, &[Branch::Receive(channel), Branch::Timer(soon)]);
+///         while let Some(event) = board.choose() {
+///             if event.involves(root) {
+///                 board.drop_end(root, channel, Side::Receiver, true);
+///                 board.end(root);
+///             }
+///             if event.involves(child) {
+///                 board.panicked(child, format!("in {}", board.names().tasklet(child)));
+///                 board.end(child);
+///             }
+///         }
+///     }
+/// }
+///
+/// let verdict = exhaust(&Gone, &Settings::default());
+/// let Outcome::Panicked(_, what) = &verdict.failures[0].outcome else { panic!("{verdict}") };
+/// assert_eq!((verdict.exhausted, what.as_str()), (true, "in root.0"));
+/// ```
 pub struct Board<'a> {
     pub(super) names: &'a mut Names,
     pub(super) rules: Rules,
     choose: &'a mut dyn FnMut(&Enabled<'_>) -> Choice,
     pub(super) run: Run,
     /// Indexed by tasklet.
-    live: Vec<Live>,
+    pub(super) live: Vec<Live>,
     /// Pending slots by the spawn path of their tasklets.
-    waiting: Vec<usize>,
+    pub(super) waiting: Vec<usize>,
     /// Their branches.
-    open: Vec<Open>,
+    pub(super) open: Vec<Open>,
     /// Everything that may happen at the present quiet point.
     enabled: Vec<Event>,
     /// The slots published since then.
-    fresh: Vec<usize>,
+    pub(super) fresh: Vec<usize>,
     /// Whether what was listed then may be more or less without them: an end was closed, a tasklet
     /// ended, time passed.
-    stale: bool,
+    pub(super) stale: bool,
     /// Whether anybody ever waited for the end of a tasklet.
     watched: bool,
     /// Whether anybody ever cancelled somebody.
     cancels: bool,
     /// Whether the record has no clocks, and whether they would have been needed.
-    light: bool,
+    pub(super) light: bool,
     missing: Cell<bool>,
     /// The virtual time.
     now: u64,
     /// The first panic.
-    panic: Option<(TaskletName, String)>,
+    pub(super) panic: Option<(TaskletName, String)>,
     /// The first thing that cannot be explored.
     pub(super) refused: Option<(TaskletName, String)>,
     /// The first thing that was explored in one way only.
     pub(super) doubted: Option<(TaskletName, String)>,
     /// Set when the run was stopped from outside.
-    stopped: Option<Outcome>,
+    pub(super) stopped: Option<Outcome>,
 }
 
 impl std::fmt::Debug for Board<'_> {
@@ -114,6 +152,7 @@ impl<'a> Board<'a> {
         waiting.clear();
         enabled.clear();
         fresh.clear();
+        run.endings = rules.endings;
         let mut board = Board {
             names,
             rules,
@@ -204,6 +243,9 @@ impl<'a> Board<'a> {
     }
 
     /// `tasklet` waits for one of `branches`; it is at its next slot.
+    ///
+    /// A run in which it waits for one of more than 65,536 cannot be explored.
+    #[track_caller]
     pub fn offer(&mut self, tasklet: TaskletName, branches: &[Branch]) {
         self.offer_with(tasklet, branches.iter().map(|it| (*it, None)));
     }
@@ -211,6 +253,7 @@ impl<'a> Board<'a> {
     /// As [`offer`](Self::offer); a digest tells the value of a send apart from others.
     ///
     /// Without a digest two values are the same only if their senders have seen the same.
+    #[track_caller]
     pub fn offer_with(
         &mut self,
         tasklet: TaskletName,
@@ -227,6 +270,10 @@ impl<'a> Board<'a> {
         let (clock, observed) = (live.clock.clone(), live.observed);
         let (mut all, mut digests) = (SmallVec::new(), Vec::new());
         for (branch, digest) in branches {
+            if all.len() == BRANCHES_MAX {
+                self.refuse(tasklet, TOO_MANY_BRANCHES, Location::caller());
+                break;
+            }
             self.cancels |= matches!(branch, Branch::Cancel(_));
             self.watched |= matches!(branch, Branch::Join(_) | Branch::Cancel(_));
             self.open.push(Open { branch, place, index: all.len() as u16 });
@@ -261,6 +308,7 @@ impl<'a> Board<'a> {
         live.clock.count_drop(tasklet);
         self.run.ended[tasklet.index()] = Some(live.clock.clone());
         self.stale |= self.watched;
+        self.run.outlived |= tasklet == TaskletName::ROOT && self.live.iter().any(|it| it.alive);
     }
 
     /// `tasklet` panicked, and [`end`](Self::end) follows.
@@ -300,7 +348,6 @@ impl<'a> Board<'a> {
             events: &self.enabled,
             run: &self.run,
             names: self.names,
-            rules: &self.rules,
             waiting: &self.waiting,
             state: &|| state_key(self.names, &self.run, &self.live, self.now),
         });
@@ -432,28 +479,5 @@ impl<'a> Board<'a> {
         }
         let Board { run, live, waiting, open, enabled, fresh, light, missing, .. } = self;
         Desk { run, live, waiting, open, enabled, fresh, light, missing: missing.get() }
-    }
-
-    /// How the run has ended, when nothing can happen any more.
-    pub(super) fn outcome(&self) -> Outcome {
-        if let Some((tasklet, what)) = &self.refused {
-            return Outcome::Refused(*tasklet, what.clone());
-        }
-        if let Some(stopped) = &self.stopped {
-            return stopped.clone();
-        }
-        if let Some((tasklet, message)) = &self.panic {
-            return Outcome::Panicked(*tasklet, message.clone());
-        }
-        if let Some((tasklet, what)) = &self.doubted {
-            return Outcome::Refused(*tasklet, what.clone());
-        }
-        if self.live[0].alive && !self.live[0].daemon {
-            return Outcome::Deadlock;
-        }
-        if self.live.iter().any(|it| it.alive && !it.daemon) {
-            return Outcome::LeftBehind;
-        }
-        Outcome::Finished
     }
 }

@@ -72,6 +72,9 @@ pub fn within_overrides(
                 next.extend(all.iter().flat_map(|it| overrides.with(it, &names)));
             }
         }
+        if next.is_empty() {
+            return verdict;
+        }
         level = next;
     }
     verdict

@@ -6,7 +6,7 @@
 //! begins.
 //! A tasklet here: `Unbegun -> Waiting <-> Going -> Over`, and `Going -> Held -> Going`.
 
-use super::board::Board;
+use super::board::{BRANCHES_MAX, Board, TOO_MANY_BRANCHES};
 use super::details::{ChannelDetails, Details, HolderDetails, TaskletDetails};
 use super::event::{Branch, ChannelName, Event, Kind, Offer, Side, TaskletName};
 use super::watchdog::{self, Pulse};
@@ -81,6 +81,8 @@ pub(super) struct Bridge<'a, 'b> {
     pending: usize,
     /// To whom something was done that ends its operation, or not.
     touched: Option<usize>,
+    /// Whether shields no longer count, because the root has ended and nothing else can happen.
+    forced: bool,
 }
 
 impl<'a, 'b> Bridge<'a, 'b> {
@@ -98,6 +100,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
             living: 0,
             pending: 0,
             touched: None,
+            forced: false,
         }
     }
 
@@ -164,8 +167,14 @@ impl<'a, 'b> Bridge<'a, 'b> {
             News::Ended { tasklet } => {
                 self.living -= 1;
                 self.went_on(tasklet);
-                self.seats[tasklet.0 as usize].pending = Pending::Over;
-                self.board.end(self.name(tasklet));
+                let seat = &mut self.seats[tasklet.0 as usize];
+                seat.pending = Pending::Over;
+                match seat.name {
+                    TaskletName::ROOT if self.board.rules.endings => {
+                        self.board.end_root(seat.task.who.spawned_at);
+                    }
+                    name => self.board.end(name),
+                }
             }
             News::Doubted { by, at } => self.board.doubt(self.name(by), at),
             News::Panicking { by } => self.board.panicking(self.name(by)),
@@ -216,6 +225,10 @@ impl<'a, 'b> Bridge<'a, 'b> {
         let id = wait.task.id().0 as usize;
         self.went_on(wait.task.id());
         let name = self.seats[id].name;
+        if ways.len() > BRANCHES_MAX {
+            self.board.refuse(name, TOO_MANY_BRANCHES, at);
+        }
+        let ways = &ways[..ways.len().min(BRANCHES_MAX)];
         let mut branches = std::mem::take(&mut self.branches);
         branches.clear();
         for way in ways {
@@ -256,6 +269,9 @@ impl<'a, 'b> Bridge<'a, 'b> {
     /// Makes `event` happen: readies those who take part in it.
     fn perform(&mut self, scheduler: &Scheduler, event: Event) {
         scheduler.set_time(self.board.now(event.first.slot.tasklet));
+        if self.board.is_ending(&event) {
+            return self.cancel_all(scheduler);
+        }
         let first = self.ids[event.first.slot.tasklet.index()];
         let second = event.second.map(|it| self.ids[it.slot.tasklet.index()]);
         let branch = |it: Offer| u32::from(it.branch);
@@ -372,9 +388,17 @@ impl<'a, 'b> Bridge<'a, 'b> {
         self.touched = self.touched.filter(|it| *it as u64 != tasklet.0);
     }
 
-    /// Lets a tasklet go on to which something was done that did not end its operation.
-    fn release_touched(&mut self) {
-        let Some(id) = self.touched.take() else { return };
+    /// The root has ended, which cancels the others.
+    fn cancel_all(&mut self, scheduler: &Scheduler) {
+        self.pulse.let_go(0, 0);
+        self.board.withdraw_all();
+        self.pending = 0;
+        scheduler.cancel_all(&scheduler.tasks(), self.forced);
+        (0..self.seats.len()).for_each(|it| self.release(it));
+    }
+
+    /// Lets a tasklet go on to which something was done, in case that did not end its operation.
+    fn release(&mut self, id: usize) {
         let at = self.seats[id].task.who.spawned_at;
         match std::mem::replace(&mut self.seats[id].pending, Pending::Nothing) {
             Pending::Unbegun => self.unbegun(id, at),
@@ -391,8 +415,8 @@ impl<'a, 'b> Bridge<'a, 'b> {
         if !scheduler.home.ready.is_empty() {
             return true; // the root begins by itself
         }
-        if self.touched.is_some() {
-            self.release_touched();
+        if let Some(id) = self.touched.take() {
+            self.release(id);
             return true;
         }
         if self.pending != self.living {
@@ -401,6 +425,11 @@ impl<'a, 'b> Bridge<'a, 'b> {
         match self.board.choose() {
             Some(event) => {
                 self.perform(scheduler, event);
+                true
+            }
+            None if !self.forced && self.board.may_be_forced() => {
+                self.forced = true;
+                self.cancel_all(scheduler);
                 true
             }
             None => false,

@@ -54,6 +54,7 @@ impl<'a> Chart<'a> {
     fn label(&self, event: &Event) -> String {
         let branch = self.branch(event);
         match (event.kind, branch) {
+            _ if self.run.is_ending(event) => String::from("its end cancels all"),
             (Kind::Meeting, Some(Branch::Send(channel))) => {
                 self.details.channel(channel, self.names)
             }

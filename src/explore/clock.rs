@@ -8,6 +8,22 @@ use smallvec::SmallVec;
 use super::event::{Slot, TaskletName};
 
 /// The causal past of a slot, a drop or an end. A tasklet without an entry is not in it.
+///
+/// ```
+/// use tasklets::explore::{Program, Settings, every_choice};
+/// use tasklets::{channel, spawn};
+/// let pair = || {
+///     let (tx, rx) = channel();
+///     spawn(move || tx.send(1));
+///     rx.recv().unwrap();
+/// };
+/// every_choice(&Program::new("pair", &pair), &Settings::default(), &mut |run, _| {
+///     // That the child begins comes before the two meet.
+///     let [begins, meet] = [&run.events[0], &run.events[1]];
+///     assert!(meet.before.has(begins.event.first.slot));
+///     assert!(begins.before.within(&meet.before) && !meet.before.within(&begins.before));
+/// });
+/// ```
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Clock(SmallVec<[u64; 8]>);
 
@@ -33,7 +49,7 @@ impl Clock {
     }
 
     /// How many slots of `tasklet` are finished in this past.
-    pub fn slots(&self, tasklet: TaskletName) -> u32 {
+    pub(super) fn slots(&self, tasklet: TaskletName) -> u32 {
         (self.stamp(tasklet) / SLOT) as u32
     }
 
@@ -51,7 +67,7 @@ impl Clock {
     }
 
     /// Adds the past of another.
-    pub fn join(&mut self, other: &Clock) {
+    pub(super) fn join(&mut self, other: &Clock) {
         if self.0.len() < other.0.len() {
             self.0.resize(other.0.len(), 0);
         }
@@ -61,7 +77,7 @@ impl Clock {
     }
 
     /// The past of both.
-    pub fn joined(&self, other: &Clock) -> Clock {
+    pub(super) fn joined(&self, other: &Clock) -> Clock {
         let mut both = self.clone();
         both.join(other);
         both

@@ -165,6 +165,29 @@ pub fn exhaust(system: &dyn System, settings: &Settings) -> Verdict {
 }
 
 /// As [`exhaust`], and shows each run to `look`.
+///
+/// ```
+/// use tasklets::explore::{Program, Settings, every_choice, every_state, exhaust, exhaust_with};
+/// use tasklets::{channel, spawn};
+/// let race = || {
+///     let (tx, rx) = channel();
+///     for _ in 0..2 {
+///         let tx = tx.clone();
+///         spawn(move || (tx.send(()), tx.send(())));
+///     }
+///     drop(tx);
+///     rx.iter().for_each(drop);
+/// };
+/// let (program, settings) = (Program::new("race", &race), Settings::default());
+/// let mut runs = 0;
+/// let verdict = exhaust_with(&program, &settings, &mut |_, _| runs += 1);
+/// assert!(verdict.exhausted && verdict.executions == runs);
+/// assert_eq!(verdict.to_string(), exhaust(&program, &settings).to_string());
+/// // There are as many traces without reduction, which takes more runs, and fewer states.
+/// let all = every_choice(&program, &settings, &mut |_, _| ());
+/// assert!(all.traces == verdict.traces && all.executions > runs);
+/// assert!(every_state(&program, &settings, &mut |_, _| ()).exhausted);
+/// ```
 pub fn exhaust_with(
     system: &dyn System,
     settings: &Settings,

@@ -98,8 +98,9 @@ pub(super) struct Draw<'a> {
     ways: Vec<(u16, usize, usize)>,
 }
 
-/// More than any number of tasklets or events.
-const MANY: usize = 1 << 40;
+/// More than any number of tasklets or events that fit into memory. It decides what is drawn, so
+/// where there are 64 bits it stays what it is.
+const MANY: usize = 1 << if usize::BITS < 64 { 30 } else { 40 };
 
 impl<'a> Draw<'a> {
     pub(super) fn new(known: &'a Known) -> Draw<'a> {

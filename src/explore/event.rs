@@ -39,6 +39,22 @@ impl ChannelName {
 }
 
 /// The paths behind the names of one session, that is of all runs of one search.
+///
+/// ```
+/// use tasklets::explore::{Program, Settings, TaskletName, every_choice};
+/// use tasklets::{channel, spawn};
+/// let family = || drop(spawn(|| drop((channel::<u8>(), spawn(|| ())))));
+/// every_choice(&Program::new("family", &family), &Settings::default(), &mut |_, names| {
+///     let grandchild = names.find("root.0.0").unwrap();
+///     assert_eq!(names.tasklet(grandchild), "root.0.0");
+///     assert_eq!(names.path(grandchild), [0, 0]);
+///     assert_eq!(names.tasklet(TaskletName::ROOT), "root");
+///     assert!(names.compare(TaskletName::ROOT, grandchild).is_lt());
+///     let channel = names.find_channel("root.0#0").unwrap();
+///     assert_eq!(names.channel_text(channel), "root.0#0");
+///     assert_eq!(names.find("root.7"), None);
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Names {
     /// The spawn path of each tasklet; the root's is empty.
@@ -75,7 +91,7 @@ impl Names {
     }
 
     /// The `nth` child of `parent`, from 0.
-    pub fn child(&mut self, parent: TaskletName, nth: u32) -> TaskletName {
+    pub(super) fn child(&mut self, parent: TaskletName, nth: u32) -> TaskletName {
         if let Some(known) = self.children.get(&(parent, nth)) {
             return *known;
         }
@@ -92,7 +108,7 @@ impl Names {
     }
 
     /// The `nth` channel that `maker` made, from 0.
-    pub fn channel(&mut self, maker: TaskletName, nth: u32) -> ChannelName {
+    pub(super) fn channel(&mut self, maker: TaskletName, nth: u32) -> ChannelName {
         let makers = &mut self.makers;
         *self.channels.entry((maker, nth)).or_insert_with(|| {
             makers.push((maker, nth));
@@ -113,6 +129,12 @@ impl Names {
         Some(name)
     }
 
+    /// The channel that is written like this, if a run of this session had it.
+    pub fn find_channel(&self, text: &str) -> Option<ChannelName> {
+        let (maker, nth) = text.split_once('#')?;
+        self.channels.get(&(self.find(maker)?, nth.parse().ok()?)).copied()
+    }
+
     /// The spawn path: `root.2.0` is the first child of the third child of the root.
     pub fn tasklet(&self, name: TaskletName) -> String {
         let path = &self.paths[name.index()];
@@ -131,7 +153,7 @@ impl Names {
     }
 
     /// A number that only the path decides.
-    pub fn print_of(&self, name: TaskletName) -> u64 {
+    pub(super) fn print_of(&self, name: TaskletName) -> u64 {
         self.prints[name.index()]
     }
 

@@ -7,10 +7,18 @@
 //! Always: a program is accused only of what was seen in these runs.
 
 use super::event::{Event, Names, TaskletName};
-use super::replay::Overrides;
+use super::replay::{Overrides, reduce};
 use super::run::{Outcome, Run};
 use super::system::{Choice, Enabled, System, execute};
 use super::verdict::{Failure, Settings};
+
+/// Events more that a run may have, for each tasklet, when its root has ended: who does not listen
+/// to a cancellation is unwound after a thousand. Tasklets that are counted at most.
+const PATIENCE: usize = 1_100;
+const TASKLETS_MAX: usize = 1_000;
+
+/// How often a livelock is looked for again, to make its schedule short.
+const TRIES_MAX: usize = 100;
 
 /// Runs each sample in two orders; the first difference.
 pub(super) fn check(
@@ -67,24 +75,46 @@ fn difference(one: &Run, other: &Run, names: &Names) -> Option<(TaskletName, Str
     Some((TaskletName::ROOT, what))
 }
 
-/// Goes on with a run that was cut, fairly, for as many events again; a failure if it does not end.
+/// Goes on with runs that were cut, fairly, for as many events again; a failure if one does not
+/// end.
 ///
-/// The default schedule is tried first: it is the shortest to write down.
+/// The default schedule is tried first: it is the shortest to write down. A program that is meant
+/// to go on for ever fails so only after the end of its root.
 pub(super) fn livelock(
     system: &dyn System,
     settings: &Settings,
-    cut: &Overrides,
+    cuts: &[Overrides],
+    endless: bool,
 ) -> Option<Failure> {
-    let plain = Overrides::default();
-    go_on(system, settings, &plain).or_else(|| go_on(system, settings, cut))
+    let endings = cuts.first()?.endings;
+    if endless && !endings {
+        return None;
+    }
+    let mut plain = Overrides::default();
+    plain.endings = endings;
+    let all = std::iter::once(&plain).chain(cuts);
+    all.into_iter().find_map(|it| go_on(system, settings, it, endless))
 }
 
-fn go_on(system: &dyn System, settings: &Settings, cut: &Overrides) -> Option<Failure> {
-    let (mut names, mut rules) = (Names::new(), settings.rules);
-    rules.events_max = rules.events_max.saturating_mul(2);
+fn go_on(
+    system: &dyn System,
+    settings: &Settings,
+    cut: &Overrides,
+    endless: bool,
+) -> Option<Failure> {
+    let (mut names, mut rules) = (Names::new(), cut.rules(settings));
+    let (twice, patience) =
+        (rules.events_max.saturating_mul(2), if cut.endings { PATIENCE } else { 0 });
+    rules.events_max = twice.saturating_add(patience.saturating_mul(TASKLETS_MAX));
+    let mut lives = false;
     let mut choose = |enabled: &Enabled<'_>| {
-        if enabled.run.events.len() < settings.rules.events_max {
+        let (events, tasklets) = (enabled.run.events.len(), enabled.names.tasklets());
+        if events < settings.rules.events_max {
             return Choice::Take(cut.choose(enabled));
+        }
+        if events >= twice.saturating_add(patience.saturating_mul(tasklets)) {
+            lives = true;
+            return Choice::Abandon;
         }
         let age = |event: &Event| {
             let slots = event.offers().filter_map(|it| enabled.run.slot(it.slot));
@@ -98,6 +128,40 @@ fn go_on(system: &dyn System, settings: &Settings, cut: &Overrides) -> Option<Fa
         let overrides = Overrides::of(&run, &names);
         return Some(Failure::new(run.outcome.clone(), &run, &names, overrides));
     }
-    let lives = run.outcome == Outcome::StepBound;
+    lives |= run.outcome == Outcome::StepBound;
+    lives &= !endless || run.is_ended();
     lives.then(|| Failure::new(Outcome::Livelock, &run, &names, cut.clone()))
+}
+
+/// Takes away what a livelock does not need: first all that is decided late, then what can be of
+/// the rest.
+pub(super) fn shrink_livelock(
+    system: &dyn System,
+    settings: &Settings,
+    overrides: &Overrides,
+    endless: bool,
+) -> Overrides {
+    if overrides.is_empty() {
+        return overrides.clone();
+    }
+    let mut tries = TRIES_MAX;
+    let mut fails = |it: &Overrides| {
+        tries = tries.saturating_sub(1);
+        tries > 0
+            && go_on(system, settings, it, endless)
+                .is_some_and(|it| it.outcome == Outcome::Livelock)
+    };
+    let mut names = Names::new();
+    let run = overrides.replay(system, &mut names, settings);
+    let (mut best, mut less, mut enough) = (overrides.clone(), 0, run.events.len());
+    while less < enough {
+        let half = less.midpoint(enough);
+        let first = Overrides::of_first(half, &run, &names);
+        if fails(&first) {
+            (best, enough) = (first, half);
+        } else {
+            less = half + 1;
+        }
+    }
+    reduce(best, &mut fails)
 }

@@ -49,7 +49,7 @@
 //! rules), `listing` and `board` (what may happen next), with `live` and `notes`; `system` (the
 //! seam), `program` and `bridge` (tasklets as a system), `verdict`; the searches: `dpor` with
 //! `races` and `wakeup`, `random` with `draw`, the others; `replay`; `session`, with `witness`,
-//! `isolation`, `quiet`, `watchdog`; `report`, with `chart` and `details`.
+//! `isolation`, `ending`, `quiet`, `watchdog`; `report`, with `chart` and `details`.
 //!
 //! Deliberately absent: any way of its own to run tasklets. `program` sees the news of a controlled
 //! run, and decides what happens.
@@ -63,6 +63,7 @@ mod clock;
 mod details;
 mod dpor;
 mod draw;
+mod ending;
 mod estimate;
 mod event;
 mod isolation;
@@ -108,7 +109,7 @@ pub use report::Report;
 pub use run::{EndRecord, EventRecord, Outcome, Run, SlotRecord, Tick};
 pub use session::{Explore, Explored, Search, explore, replay};
 pub use states::every_state;
-pub use system::{Choice, Enabled, Rules, System, execute};
+pub use system::{Rules, System};
 pub use verdict::{Failure, Settings, Verdict};
 
 /// A fault of the search, made on purpose: the tests of the search must find each of them.

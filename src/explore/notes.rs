@@ -1,4 +1,5 @@
-//! What a program tells the board beside its offers: source lines, names, panics, refusals.
+//! What a program tells the board beside its offers, source lines, names, panics, refusals, and how
+//! its run has ended.
 //!
 //! Always: none of it decides what may happen; a refusal ends the run.
 
@@ -6,6 +7,8 @@ use super::board::Board;
 use super::details::Details;
 use super::event::{Branch, TaskletName, mix};
 use super::replay::Overrides;
+use super::run::Outcome;
+use std::collections::BTreeSet;
 use std::panic::Location;
 
 impl Board<'_> {
@@ -64,6 +67,22 @@ impl Board<'_> {
         Overrides::of(&self.run, self.names)
     }
 
+    /// Tells apart what the run has done lately, again and again perhaps: which tasklets completed
+    /// which operations in its last quarter, in whatever order and however often.
+    pub(super) fn lasso(&self) -> u64 {
+        let late = &self.run.events[self.run.events.len() / 4 * 3..];
+        let offers = late.iter().flat_map(|it| it.event.offers());
+        let done: BTreeSet<u64> = offers
+            .map(|it| {
+                let at = self.run.place(it.slot).map_or((0, 0), |at| (at.line(), at.column()));
+                let at = u64::from(at.0) << 32 | u64::from(at.1);
+                let print = self.names.print_of(it.slot.tasklet);
+                mix(mix(print, at), u64::from(it.branch))
+            })
+            .collect();
+        done.into_iter().fold(0, mix)
+    }
+
     /// Whether a report is to be made.
     pub(super) fn wants_details(&self) -> bool {
         self.rules.details
@@ -72,5 +91,28 @@ impl Board<'_> {
     /// Adds names and places to the record.
     pub(super) fn describe(&mut self, details: Details) {
         self.run.details = Some(Box::new(details));
+    }
+
+    /// How the run has ended, when nothing can happen any more.
+    pub(super) fn outcome(&self) -> Outcome {
+        if let Some((tasklet, what)) = &self.refused {
+            return Outcome::Refused(*tasklet, what.clone());
+        }
+        if let Some(stopped) = &self.stopped {
+            return stopped.clone();
+        }
+        if let Some((tasklet, message)) = &self.panic {
+            return Outcome::Panicked(*tasklet, message.clone());
+        }
+        if let Some((tasklet, what)) = &self.doubted {
+            return Outcome::Refused(*tasklet, what.clone());
+        }
+        if self.live[0].alive && !self.live[0].daemon {
+            return Outcome::Deadlock;
+        }
+        if self.live.iter().any(|it| it.alive && !it.daemon) {
+            return Outcome::LeftBehind;
+        }
+        Outcome::Finished
     }
 }

@@ -14,12 +14,14 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use parking_lot::Mutex;
+
 use super::board::Desk;
-use super::dpor::{Tree, follow};
+use super::dpor::{Tree, exhaust, follow};
 use super::draw::{Draw, Known};
 use super::event::{Event, Names};
 use super::random::{Mode, Plan};
@@ -29,6 +31,9 @@ use super::verdict::{End, Settings, Verdict};
 
 /// How many runs are asked for in advance, for each thread.
 const AHEAD: usize = 8;
+
+/// How many threads there are at most.
+const THREADS_MAX: usize = 256;
 
 /// A run to make: how it begins, in these names.
 struct Job {
@@ -96,11 +101,16 @@ pub fn exhaust_parallel(
     let queue = Mutex::new(queue);
     thread::scope(|scope| {
         let (results, made) = mpsc::channel();
-        for _ in 0..threads.get() {
+        let mut helpers = 0;
+        for _ in 0..threads.get().min(THREADS_MAX) {
             let (results, queue) = (results.clone(), &queue);
-            scope.spawn(move || help(system, settings.rules, queue, &results));
+            let helper = move || help(system, settings.rules, queue, &results);
+            helpers += usize::from(thread::Builder::new().spawn_scoped(scope, helper).is_ok());
         }
-        let ahead = AHEAD * threads.get();
+        if helpers == 0 {
+            return exhaust(system, settings);
+        }
+        let ahead = AHEAD * helpers;
         let (tree, names) = (Tree::new(settings.rules), Arc::new(Names::new()));
         Lead { tree, names, jobs, made, ready: BTreeMap::new(), ahead }.search(system, settings)
     })
@@ -111,7 +121,7 @@ fn help(system: &dyn System, rules: Rules, queue: &Mutex<Receiver<Job>>, results
     let (mut names, mut desk) = (Names::new(), Desk::default());
     let mut same = true;
     loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let job = queue.lock().recv();
         let Ok(Job { path, names: asked }) = job else { return system.rest() };
         if !same || names.size() != asked.size() {
             names.clone_from(&asked);
@@ -233,10 +243,11 @@ pub fn sample_parallel(
     let (plan, mut verdict, mut names) =
         (Plan { mode: Some(mode), seed }, Verdict::default(), Names::new());
     let (mut known, mut start, mut desk) = (Known::default(), 0, Desk::light());
-    while start < settings.executions_max {
-        let block = Plan::block(start, settings.executions_max);
-        let share = block.clone().count().div_ceil(threads.get()) as u64;
-        let parts: Vec<_> = (0..threads.get() as u64)
+    let (executions, threads) = (settings.executions_max.max(1), threads.get().min(THREADS_MAX));
+    while start < executions {
+        let block = Plan::block(start, executions);
+        let share = block.clone().count().div_ceil(threads) as u64;
+        let parts: Vec<_> = (0..threads as u64)
             .map(|it| start + it * share..(start + (it + 1) * share).min(block.end))
             .collect();
         let (ends, learnt) = draw_parts(system, plan, settings, &known, parts);
@@ -279,10 +290,18 @@ fn draw_parts(
         (ends, learnt)
     };
     thread::scope(|scope| {
-        let helpers: Vec<_> = parts.into_iter().map(|it| scope.spawn(|| draw_part(it))).collect();
+        let begin = |part: Range<u64>| {
+            let own = part.clone();
+            let helper = thread::Builder::new().spawn_scoped(scope, || draw_part(own));
+            helper.map_err(|_refused| part)
+        };
+        let helpers: Vec<_> = parts.into_iter().map(begin).collect();
         let (mut all, mut learnt) = (Vec::new(), known.clone());
         for helper in helpers {
-            let (ends, more) = helper.join().unwrap_or_else(|panic| resume_unwind(panic));
+            let (ends, more) = match helper {
+                Ok(helper) => helper.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(part) => draw_part(part),
+            };
             all.extend(ends);
             learnt.join(&more);
         }

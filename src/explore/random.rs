@@ -103,6 +103,19 @@ impl Plan {
 /// Runs `system` with schedules drawn in one way, and shows each run to `look`.
 ///
 /// Where they can be left out, the records have no clocks and no state; a replay has them.
+///
+/// ```
+/// use tasklets::explore::{Mode, Program, Settings, sample};
+/// use tasklets::spawn;
+/// let idle = || (0..3).for_each(|_| drop(spawn(tasklets::yield_now)));
+/// let (program, mut settings) = (Program::new("idle", &idle), Settings::default());
+/// settings.executions_max = 50;
+/// let mut longest = 0;
+/// let verdict = sample(&program, Mode::Pct(2), 1, &settings, &mut |run, _| {
+///     longest = longest.max(run.events.len());
+/// });
+/// assert_eq!((verdict.executions, verdict.exhausted, longest), (50, false, 6));
+/// ```
 pub fn sample(
     system: &dyn System,
     mode: Mode,
@@ -195,20 +208,21 @@ fn few_traces(
 }
 
 /// Schedules drawn one after the other.
-struct Drawing {
+pub(super) struct Drawing {
     plan: Plan,
     known: Known,
-    next: u64,
+    /// How many were drawn.
+    pub(super) next: u64,
     desk: Desk,
 }
 
 impl Drawing {
-    fn new(plan: Plan) -> Drawing {
+    pub(super) fn new(plan: Plan) -> Drawing {
         Drawing { plan, known: Known::default(), next: 0, desk: Desk::light() }
     }
 
     /// Draws up to the end of the budget, or until so many were drawn; whether any budget is left.
-    fn go_on(
+    pub(super) fn go_on(
         &mut self,
         end: u64,
         (system, settings): (&dyn System, &Settings),

@@ -8,15 +8,22 @@
 //! happens.
 
 use std::collections::BTreeMap;
+use std::env::VarError;
 use std::fmt;
 
 use super::event::{Event, Kind, Names, Offer, TaskletName};
 use super::run::{Outcome, Run};
-use super::system::{Choice, Enabled, System, execute};
+use super::system::{Choice, Enabled, Rules, System, execute};
 use super::verdict::Settings;
+
+/// The environment variable whose replay string is run instead of a search.
+pub(super) const REPLAY: &str = "TASKLETS_REPLAY";
 
 /// The version of the format of replay strings.
 const VERSION: &str = "v1";
+
+/// Says in a replay string that the end of the root cancels the others.
+const ENDINGS: &str = "end";
 
 /// A slot by its path and number.
 type Key = (Vec<u32>, u32);
@@ -39,6 +46,8 @@ pub struct Overrides {
     wants: BTreeMap<Key, Want>,
     /// What tells the trace that they lead to apart from others, if that is known.
     trace: Option<u32>,
+    /// Whether the end of the root cancels the others.
+    pub(super) endings: bool,
 }
 
 /// Why a text is no schedule of a program.
@@ -92,8 +101,13 @@ fn entries(event: &Event, names: &Names) -> impl Iterator<Item = (Key, Want)> + 
 impl Overrides {
     /// The whole matching of a run.
     pub fn of(run: &Run, names: &Names) -> Overrides {
-        let all = run.events.iter().flat_map(|it| entries(&it.event, names));
-        Overrides { wants: all.collect(), trace: None }
+        Overrides::of_first(run.events.len(), run, names)
+    }
+
+    /// What the first `count` events of a run matched.
+    pub(super) fn of_first(count: usize, run: &Run, names: &Names) -> Overrides {
+        let all = run.events[..count].iter().flat_map(|it| entries(&it.event, names));
+        Overrides { wants: all.collect(), trace: None, endings: run.endings }
     }
 
     /// The same, with a note of the trace of `run`, to which they lead.
@@ -113,7 +127,7 @@ impl Overrides {
         entries(event, names).filter(|it| !self.wants.contains_key(&it.0)).map(|(key, want)| {
             let mut wants = self.wants.clone();
             wants.insert(key, want);
-            Overrides { wants, trace: None }
+            Overrides { wants, trace: None, endings: self.endings }
         })
     }
 
@@ -128,14 +142,17 @@ impl Overrides {
     }
 
     /// Picks the event that they ask for; else the first that they say nothing about.
-    pub fn choose(&self, enabled: &Enabled<'_>) -> usize {
+    pub(super) fn choose(&self, enabled: &Enabled<'_>) -> usize {
         let says = |event: &Event| {
             let all = entries(event, enabled.names);
             let known = all.filter_map(|(key, want)| Some(*self.wants.get(&key)? == want));
             known.reduce(|one, other| one && other)
         };
         let answers: Vec<_> = enabled.events.iter().map(says).collect();
-        let asked = answers.iter().position(|it| *it == Some(true));
+        // All that happened before the others were cancelled is older than that.
+        let older = |it: &usize| !self.endings || !enabled.run.is_ending(&enabled.events[*it]);
+        let mut wanted = (0..answers.len()).filter(|it| answers[*it] == Some(true));
+        let asked = wanted.clone().find(older).or_else(|| wanted.next());
         asked.or_else(|| answers.iter().position(Option::is_none)).unwrap_or(0)
     }
 
@@ -151,14 +168,20 @@ impl Overrides {
     /// Runs `system` with this schedule.
     pub fn replay(&self, system: &dyn System, names: &mut Names, settings: &Settings) -> Run {
         let mut choose = |enabled: &Enabled<'_>| Choice::Take(self.choose(enabled));
-        execute(system, names, settings.rules, &mut choose)
+        execute(system, names, self.rules(settings), &mut choose)
+    }
+
+    /// What a run with this schedule may do.
+    pub(super) fn rules(&self, settings: &Settings) -> Rules {
+        Rules { endings: self.endings || settings.rules.endings, ..settings.rules }
     }
 
     /// The schedule as a text for `program`; [`parse`](Self::parse) reads it.
     pub fn text(&self, program: &str) -> String {
         let trace = self.trace.iter().map(|it| format!("={it:x}"));
+        let endings = self.endings.then(|| String::from(ENDINGS));
         let all = self.wants.iter().map(|(key, want)| write_one(key, want));
-        let body = trace.chain(all).collect::<Vec<_>>().join(",");
+        let body = trace.chain(endings).chain(all).collect::<Vec<_>>().join(",");
         let sum = checksum(program, &body);
         format!("{VERSION}:{program}:{body}:{sum:04x}")
     }
@@ -186,6 +209,8 @@ impl Overrides {
             if let Some(trace) = part.strip_prefix('=') {
                 let trace = u32::from_str_radix(trace, 16).map_err(|_| garbled(part))?;
                 overrides.trace = Some(trace);
+            } else if part == ENDINGS {
+                overrides.endings = true;
             } else {
                 overrides.wants.extend([read_one(part).ok_or_else(|| garbled(part))?]);
             }
@@ -196,6 +221,22 @@ impl Overrides {
     /// One line for each, for a report.
     pub fn explain(&self) -> Vec<String> {
         self.wants.iter().map(|(key, want)| write_one(key, want)).collect()
+    }
+}
+
+/// What the environment asks to replay, if it is for this program.
+pub(super) fn asked_for(program: &str) -> Result<Option<Overrides>, ReplayError> {
+    let text = match std::env::var(REPLAY) {
+        Ok(text) => text,
+        Err(VarError::NotPresent) => return Ok(None),
+        Err(VarError::NotUnicode(text)) => {
+            return Err(ReplayError::Garbled(text.to_string_lossy().into_owned()));
+        }
+    };
+    match Overrides::parse(&text, program) {
+        Ok(overrides) => Ok(Some(overrides)),
+        Err(ReplayError::Program(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -274,6 +315,33 @@ pub struct Shrunk {
 /// to one.
 ///
 /// The names are those of the session that `outcome` is of.
+///
+/// ```
+/// use tasklets::explore::{Names, Overrides, Program, Settings, exhaust, first_difference, shrink};
+/// use tasklets::{channel, spawn};
+/// let race = || {
+///     let (tx, rx) = channel();
+///     for number in 1..=3 {
+///         let tx = tx.clone();
+///         spawn(move || tx.send(number));
+///     }
+///     drop(tx);
+///     assert_ne!(rx.iter().last(), Some(1), "1 came last");
+/// };
+/// let (program, settings) = (Program::new("race", &race), Settings::default());
+/// let failure = &exhaust(&program, &settings).failures[0];
+/// let mut names = Names::new();
+/// let run = failure.overrides.replay(&program, &mut names, &settings);
+/// let whole = Overrides::of(&run, &names); // who met whom, all of it
+/// let shrunk = shrink(&program, &mut names, &settings, &whole, &run.outcome).unwrap();
+/// assert!(shrunk.overrides.len() < whole.len() && !shrunk.overrides.is_empty());
+/// // What is left says that somebody else came first, and can be written down.
+/// let text = shrunk.overrides.text("race");
+/// assert_eq!(Overrides::parse(&text, "race").unwrap(), shrunk.overrides);
+/// assert_eq!(shrunk.overrides.explain().len(), shrunk.overrides.len());
+/// let (event, instead) = first_difference(&shrunk.run, &shrunk.passing.unwrap()).unwrap();
+/// assert_ne!(Some(event), instead);
+/// ```
 pub fn shrink(
     system: &dyn System,
     names: &mut Names,
@@ -281,19 +349,24 @@ pub fn shrink(
     overrides: &Overrides,
     outcome: &Outcome,
 ) -> Option<Shrunk> {
-    let mut executions = 0;
-    let mut attempt = |candidate: &Overrides| {
+    let (mut executions, mut failing, mut passing) = (0, None, None);
+    let mut fails = |candidate: &Overrides| {
         executions += 1;
         let run = candidate.replay(system, names, settings);
-        (run.outcome.same_class(outcome), run)
+        let fails = run.outcome.same_class(outcome);
+        *(if fails { &mut failing } else { &mut passing }) = Some(run);
+        fails
     };
-    let (fails, mut run) = attempt(overrides);
-    if !fails {
+    if !fails(overrides) {
         return None;
     }
-    let mut best = overrides.clone();
+    let overrides = reduce(overrides.clone(), &mut fails);
+    Some(Shrunk { overrides, run: failing?, passing, executions })
+}
+
+/// Takes away all that `fails` does not need.
+pub(super) fn reduce(mut best: Overrides, fails: &mut dyn FnMut(&Overrides) -> bool) -> Overrides {
     let mut chunk = best.len().max(1);
-    let mut passing = None;
     loop {
         let before = best.len();
         let mut start = 0;
@@ -301,20 +374,17 @@ pub fn shrink(
             let mut fewer = best.clone();
             let keys: Vec<_> = best.wants.keys().skip(start).take(chunk).cloned().collect();
             keys.iter().for_each(|it| drop(fewer.wants.remove(it)));
-            match attempt(&fewer) {
-                (true, smaller) => (best, run) = (fewer, smaller),
-                (false, other) => {
-                    passing = Some(other);
-                    start += chunk;
-                }
+            if fails(&fewer) {
+                best = fewer;
+            } else {
+                start += chunk;
             }
         }
         if chunk == 1 && best.len() == before {
-            break;
+            return best;
         }
         chunk = (chunk / 2).max(1);
     }
-    Some(Shrunk { overrides: best, run, passing, executions })
 }
 
 /// The first event of a failing run whose slot another run completed otherwise, and how: it is
@@ -341,7 +411,7 @@ mod tests {
             Want { kind: Kind::Meeting, peer: Some((vec![0, 3], 1)), second: true, branch: 2 };
         let closed = Want { kind: Kind::Closed, peer: None, second: false, branch: 0 };
         let wants = BTreeMap::from([((vec![1, 0], 5), meeting), ((vec![], 7), closed)]);
-        let overrides = Overrides { wants, trace: Some(7) };
+        let overrides = Overrides { wants, trace: Some(7), endings: true };
         let text = overrides.text("a::b");
         assert_eq!(Overrides::parse(&text, "a::b"), Ok(overrides));
         assert_eq!(Overrides::parse(&text, "c"), Err(ReplayError::Program("a::b".into())));

@@ -108,6 +108,9 @@ impl Told<'_> {
     fn outcome(&self) -> String {
         match &self.run.outcome {
             Outcome::Panicked(who, what) => format!("{} panicked: {what}", self.who(*who)),
+            Outcome::LeftBehind if self.run.is_ended() => String::from(
+                "the root has ended, which has cancelled the others, and some wait for ever",
+            ),
             Outcome::LeftBehind => String::from("the root has ended, others wait for ever"),
             Outcome::Deadlock => String::from("deadlock: the root waits for ever"),
             other => other.text(self.names),
@@ -221,11 +224,12 @@ impl Told<'_> {
     }
 
     fn why(&self, passing: Option<&Run>, overrides: &Overrides) -> String {
-        let Some(passing) = passing else {
-            return String::from("it fails under the default schedule");
-        };
         let count = overrides.len();
+        if count == 0 {
+            return String::from("it fails under the default schedule");
+        }
         let count = format!("{count} override{} of the default", if count == 1 { "" } else { "s" });
+        let Some(passing) = passing else { return count };
         match first_difference(self.run, passing) {
             Some((event, Some(other))) => {
                 let (is, would) = (self.completion(&event), self.completion(&other));
@@ -250,6 +254,9 @@ impl Told<'_> {
         let slot = event.second.unwrap_or(event.first).slot;
         let (subject, peer) = (self.operation(slot), self.operation(event.first.slot));
         match event.kind {
+            _ if self.run.is_ending(event) => {
+                format!("the end of {} cancels all others", self.who(slot.tasklet))
+            }
             Kind::Meeting => format!("{subject} receives from {peer}"),
             Kind::Cancelled => format!("{subject} is stopped by {peer}"),
             Kind::Closed => format!("{subject} finds its channel closed"),

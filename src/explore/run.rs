@@ -157,6 +157,31 @@ impl Outcome {
 }
 
 /// The record of one run.
+///
+/// ```
+/// use tasklets::explore::{Outcome, Program, Settings, Side, TaskletName, every_choice};
+/// use tasklets::{channel, spawn};
+/// let pair = || {
+///     let (tx, rx) = channel();
+///     spawn(move || tx.send("hello"));
+///     assert_eq!(rx.recv(), Ok("hello"));
+/// };
+/// let mut texts = Vec::new();
+/// every_choice(&Program::new("pair", &pair), &Settings::default(), &mut |run, names| {
+///     assert!(run.is_complete() && !run.outcome.is_failure());
+///     assert_eq!(run.outcome.text(names), "finished");
+///     texts.extend(run.events.iter().map(|it| it.event.text(names)));
+///     // What an operation could do and where it stands, which ends are closed, who has ended.
+///     let slot = run.slots.last().unwrap();
+///     assert_eq!(run.slot(slot.slot).unwrap().branches, slot.branches);
+///     assert!(run.place(slot.slot).is_some());
+///     let channel = names.find_channel("root#0").unwrap();
+///     assert!(run.end(channel, Side::Sender).unwrap().closed);
+///     assert!(run.ended(TaskletName::ROOT).is_some());
+///     assert!(run.outcome.same_class(&Outcome::Finished));
+/// });
+/// assert_eq!(texts, ["root.0@0.0 default", "root.0@1.0 -> root@0.0"]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Run {
     /// All slots, in the order in which they were published.
@@ -177,6 +202,10 @@ pub struct Run {
     pub ticks: Vec<Tick>,
     /// Who was spawned, in order: parent, child, and the parent's past at that moment.
     pub spawned: Vec<(TaskletName, TaskletName, Clock)>,
+    /// Whether the root ended while others lived.
+    pub(super) outlived: bool,
+    /// Whether that is to end them: see [`Rules`](super::Rules).
+    pub(super) endings: bool,
     /// Names and places, if the rules ask for them.
     pub(super) details: Option<Box<Details>>,
     /// How it ended.
@@ -200,6 +229,7 @@ impl Run {
         self.ended.fill(None);
         self.ticks.clear();
         self.spawned.clear();
+        (self.outlived, self.endings) = (false, false);
         (self.outcome, self.trace, self.state) = (Outcome::Abandoned, 0, 0);
     }
 
@@ -215,6 +245,8 @@ impl Run {
             panics: Vec::new(),
             ticks: Vec::new(),
             spawned: Vec::new(),
+            outlived: false,
+            endings: false,
             details: None,
             outcome: Outcome::Abandoned,
             trace: 0,
@@ -242,6 +274,20 @@ impl Run {
     /// The past of the end of a tasklet.
     pub fn ended(&self, tasklet: TaskletName) -> Option<&Clock> {
         self.ended.get(tasklet.index())?.as_ref()
+    }
+
+    /// Whether `event` is that the end of the root cancels the others: only that completes an
+    /// operation in which the root waits for its own end.
+    pub(super) fn is_ending(&self, event: &Event) -> bool {
+        let root = TaskletName::ROOT;
+        event.kind == Kind::Ended
+            && event.first.slot.tasklet == root
+            && self.slot(event.first.slot).is_some_and(|it| it.branches[..] == [Branch::Join(root)])
+    }
+
+    /// Whether the end of the root has cancelled the others.
+    pub(super) fn is_ended(&self) -> bool {
+        self.endings && self.events.iter().any(|it| self.is_ending(&it.event))
     }
 
     /// Whether the run came to its own end, so that its trace is a whole one.

@@ -3,12 +3,13 @@
 //! Always: what is reported was seen in a run of the program, and the replay string leads there
 //! again.
 
+use super::ending;
 use super::event::Names;
 use super::isolation;
 use super::parallel::{exhaust_parallel, sample_parallel};
 use super::program::Program;
 use super::random::{Mode, portfolio, sample};
-use super::replay::{Overrides, ReplayError, shrink};
+use super::replay::{Overrides, REPLAY, ReplayError, asked_for, shrink};
 use super::report::{Evidence, Report};
 use super::run::{Outcome, Run};
 use super::system::System;
@@ -19,9 +20,6 @@ use super::{every_state, exhaust, within_overrides};
 use std::num::NonZero;
 use std::panic::Location;
 use std::time::Duration;
-
-/// The environment variable whose replay string is run instead of a search.
-pub(super) const REPLAY: &str = "TASKLETS_REPLAY";
 
 /// Executions of a search that is not told how many.
 const EXECUTIONS: u64 = 3_000;
@@ -59,6 +57,13 @@ pub enum Search {
 /// });
 /// assert!(explored.verdict.exhausted && explored.report.is_none());
 /// assert_eq!(explored.verdict.traces, 6);
+///
+/// let nap = || tasklets::sleep(std::time::Duration::from_secs(5)).unwrap();
+/// let explorer = Explore::new().name("nap").seed(7).executions(100).events(1_000);
+/// let explorer = explorer.lax_timers(true).all_failures(true).endless(false);
+/// let explorer = explorer.step_limit(std::time::Duration::from_secs(2));
+/// assert!(explorer.check(nap).exhausted);
+/// assert!(explorer.replay("v1:another::0000", nap).is_err());
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "it explores nothing until it is run"]
@@ -119,17 +124,19 @@ impl Explore {
         self
     }
 
-    /// After how many executions the search gives up.
+    /// After how many executions the search gives up; at least one is made.
+    ///
+    /// Up to a quarter more, 300 at most, look at what the end of the root does to others.
     pub fn executions(mut self, most: u64) -> Explore {
-        self.settings.executions_max = most;
+        self.settings.executions_max = most.max(1);
         self
     }
 
-    /// After how many events a run is stopped.
+    /// After how many events a run is stopped; it may have at least one.
     ///
     /// One that goes on for as many again, with nobody passed over, counts as a livelock.
     pub fn events(mut self, most: usize) -> Explore {
-        self.settings.rules.events_max = most;
+        self.settings.rules.events_max = most.max(1);
         self
     }
 
@@ -174,6 +181,7 @@ impl Explore {
     /// same as on one.
     ///
     /// That is so for [`Search::Exhaustive`] and [`Search::Random`]; other searches use one thread.
+    /// There are at most 256, and fewer if the OS refuses some.
     ///
     /// # Panics
     /// As [`run`](Self::run).
@@ -307,11 +315,12 @@ impl Explore {
             // What is not isolated may do what no search foresees.
             verdict.exhausted &= verdict.failures.is_empty();
         }
-        if verdict.failures.is_empty()
-            && !self.endless
-            && let Some(cut) = &seen.cut
-        {
-            verdict.failures.extend(isolation::livelock(program, settings, cut));
+        if verdict.failures.is_empty() {
+            let found = isolation::livelock(program, settings, &seen.cuts, self.endless);
+            verdict.failures.extend(found);
+        }
+        if verdict.failures.is_empty() && seen.outlived {
+            ending::look(program, self.seed, settings, self.endless, &mut verdict);
         }
         // The shortest of those that fail like the first one.
         let class = |it: &Failure| std::mem::discriminant(&it.outcome);
@@ -337,12 +346,13 @@ impl Explore {
     ) -> Option<Failure> {
         let mut names = Names::new();
         let run = overrides.replay(program, &mut names, &self.settings);
-        if isolated && run.outcome == Outcome::Finished {
+        if isolated && run.outcome == Outcome::Finished && !overrides.endings {
             let whole = Overrides::of(&run, &names);
             return isolation::check(program, &self.settings, std::slice::from_ref(&whole));
         }
-        if run.outcome == Outcome::StepBound && !self.endless {
-            return isolation::livelock(program, &self.settings, overrides);
+        if run.outcome == Outcome::StepBound {
+            let cuts = std::slice::from_ref(overrides);
+            return isolation::livelock(program, &self.settings, cuts, self.endless);
         }
         run.outcome.is_failure().then(|| {
             let schedule = Overrides::of(&run, &names);
@@ -356,18 +366,21 @@ impl Explore {
         let outcome = found.outcome_in(&mut names);
         let mut detailed = self.settings;
         detailed.rules.details = true;
-        let shrinks = !matches!(outcome, Outcome::NotIsolated(..) | Outcome::Livelock);
-        let shrunk = if shrinks {
-            shrink(program, &mut names, &self.settings, &found.overrides, &outcome)
-        } else {
-            None
+        let (settings, found) = (&self.settings, found.overrides);
+        let shrunk = match outcome {
+            Outcome::NotIsolated(..) | Outcome::Livelock => None,
+            _ => shrink(program, &mut names, settings, &found, &outcome),
         };
         let (overrides, passing, search) = match shrunk {
             Some(it) => {
                 let search = format!("{search}; shrunk in {} executions", it.executions);
                 (it.overrides, it.passing, search)
             }
-            None => (found.overrides, None, search),
+            None if outcome == Outcome::Livelock => {
+                let least = isolation::shrink_livelock(program, settings, &found, self.endless);
+                (least, None, search)
+            }
+            None => (found, None, search),
         };
         let mut run = overrides.replay(program, &mut names, &detailed);
         if !run.outcome.same_class(&outcome) {
@@ -388,13 +401,13 @@ impl Explore {
         settings.rules.details = true;
         let mut verdict = Verdict::default();
         let mut run: Run = overrides.replay(program, &mut names, &settings);
-        if run.outcome == Outcome::StepBound
-            && !self.endless
-            && isolation::livelock(program, &settings, &overrides).is_some()
-        {
-            run.outcome = Outcome::Livelock;
+        if run.outcome == Outcome::StepBound {
+            let cuts = std::slice::from_ref(&overrides);
+            if isolation::livelock(program, &settings, cuts, self.endless).is_some() {
+                run.outcome = Outcome::Livelock;
+            }
         }
-        if run.outcome == Outcome::Finished {
+        if run.outcome == Outcome::Finished && !overrides.endings {
             let whole = Overrides::of(&run, &names);
             let found = isolation::check(program, &settings, std::slice::from_ref(&whole));
             if let Some(failure) = found {
@@ -414,21 +427,11 @@ impl Explore {
     }
 }
 
-/// What the environment asks to replay, if it is for this program.
-pub(super) fn asked_for(program: &str) -> Result<Option<Overrides>, ReplayError> {
-    let Ok(text) = std::env::var(REPLAY) else { return Ok(None) };
-    match Overrides::parse(&text, program) {
-        Ok(overrides) => Ok(Some(overrides)),
-        Err(ReplayError::Program(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// Explores `main`, the body of a root tasklet: runs it under many schedules and panics with a
 /// report if it fails under any.
 ///
-/// When the root has ended, the others go on; in production they are cancelled then, and how they
-/// take that is not explored.
+/// When the root has ended, the others go on, so that those who wait for ever are seen. In
+/// production they are cancelled then: how they take that is explored in some runs more.
 ///
 /// It fails if a tasklet panics and nobody joins it, if tasklets wait for ever that are not
 /// daemons, if it cannot end, or if tasklets share what they should not. The verdict says whether

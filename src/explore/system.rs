@@ -66,6 +66,11 @@ pub struct Rules {
     pub events_max: usize,
     /// Whether a report is to be made, so that the run collects names and places.
     pub details: bool,
+    /// Whether a [`Program`](super::Program)'s root that ends cancels the others, at some time
+    /// after that. What happens then depends on all of them, so nothing may be left out of such a
+    /// search: it is for schedules that are drawn.
+    #[doc(hidden)]
+    pub endings: bool,
     /// A fault of the search, made on purpose to see that its tests find it.
     #[doc(hidden)]
     pub defect: Option<Defect>,
@@ -73,7 +78,13 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { lax_timers: false, events_max: 10_000, details: false, defect: None }
+        Rules {
+            lax_timers: false,
+            events_max: 10_000,
+            details: false,
+            endings: false,
+            defect: None,
+        }
     }
 }
 
@@ -86,8 +97,6 @@ pub struct Enabled<'a> {
     pub run: &'a Run,
     /// The names in it.
     pub names: &'a Names,
-    /// What the run may do.
-    pub rules: &'a Rules,
     /// The slots that wait, as places in the run's, in the order of spawn paths.
     pub(super) waiting: &'a [usize],
     /// Computes the state.

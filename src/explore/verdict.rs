@@ -112,6 +112,10 @@ pub struct Verdict {
     pub blocked: u64,
     /// How many runs were stopped at the step bound.
     pub cut: u64,
+    /// How many runs more were drawn in which the end of the root cancels the others, as in
+    /// production; in all other runs they go on. None if the root never ended before others, or a
+    /// failure was found before.
+    pub endings: u64,
     /// How many different states were seen, if the search tells them apart.
     pub states: Option<u64>,
     /// About how many traces there are, if the search was not exhaustive and can tell.
@@ -189,6 +193,9 @@ impl fmt::Display for Verdict {
         write!(f, "{} traces, {} blocked", self.traces, self.blocked)?;
         if self.cut > 0 {
             write!(f, ", {} cut at the step bound", self.cut)?;
+        }
+        if self.endings > 0 {
+            write!(f, ", {} more in which all ended with the root", self.endings)?;
         }
         if let Some(states) = self.states {
             write!(f, ", {states} states")?;

@@ -3,12 +3,13 @@
 //! Always: each run begins as if the runtime were new, but for the stacks that it uses again.
 
 use super::{Runtime, RuntimeBuilder};
-use crate::error::panic_message;
+use crate::error::{discard, panic_message};
 use crate::kernel::name::TaskletId;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::stack::lend;
 use crate::kernel::task::{Failure, Task};
 use crate::tasklet::{Builder, fulfil};
+use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -72,7 +73,9 @@ impl Runtime {
             let mut panics = untaken(scheduler);
             panics.extend(panic_of(&root));
             scheduler.end_controlled();
-            drop((scheduler.panicked.take(), scheduler.stray_panic.take()));
+            let others = scheduler.panicked.take();
+            others.iter().chain([&root]).filter_map(take_payload).for_each(discard);
+            scheduler.stray_panic.take().into_iter().for_each(discard);
             self.report_abandoned();
             driven.unwrap_or_else(|panic| resume_unwind(panic));
             panics
@@ -89,6 +92,13 @@ fn untaken(scheduler: &Scheduler) -> Vec<Panicked> {
     });
     let panicked = scheduler.panicked.borrow();
     stray.chain(panicked.iter().filter_map(panic_of)).collect()
+}
+
+fn take_payload(task: &Rc<Task>) -> Option<Box<dyn Any + Send>> {
+    match task.extra_if_any()?.failure.replace(Some(Failure::Reported))? {
+        Failure::Panicked(payload) => Some(payload),
+        Failure::Cancelled | Failure::Reported => None,
+    }
 }
 
 fn panic_of(task: &Rc<Task>) -> Option<Panicked> {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::any::type_name;
+use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -79,7 +80,7 @@ pub fn isolated<F: FnOnce()>(body: F) -> Option<Ended> {
 
 /// What is special about the process.
 pub struct Isolation {
-    env: Vec<(&'static str, &'static str)>,
+    env: Vec<(&'static str, OsString)>,
     /// Virtual memory it may have, in KiB.
     virtual_kib: Option<u64>,
     seconds: u64,
@@ -92,8 +93,8 @@ impl Default for Isolation {
 }
 
 impl Isolation {
-    pub fn env(mut self, name: &'static str, value: &'static str) -> Isolation {
-        self.env.push((name, value));
+    pub fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Isolation {
+        self.env.push((name, value.into()));
         self
     }
 

@@ -14,9 +14,18 @@ pub const CASES: &[Case] = &[
     Case::faulty("readers2x2_admitted", "a writer among", || {
         readers_writers(2, 2, Guard::WritersOnly)
     }),
+    Case::faulty("readers2x1_starved", "a writer starves", || starvation(2, 2, Turn::Readers)),
+    Case::sound("readers2x1_starved_fixed", || starvation(2, 2, Turn::Writer)),
     Case::sound("santa3r4e2", || santa([3, 3], [4, 2], Room::Closes)).vast(),
     Case::sound("santa2r4e2", || santa([2, 2], [4, 2], Room::Closes)).vast(),
     Case::faulty("santa3r4e2_joins", "with Santa", || santa([3, 3], [4, 2], Room::StaysOpen))
+        .vast(),
+    Case::faulty("santa3r4e2_early", "woken early", || santa([3, 3], [4, 2], Room::KnocksEarly))
+        .vast(),
+    Case::sound("santa9r10e3", || santa([9, 9], [10, 3], Room::Closes)).vast(),
+    Case::faulty("santa9r10e3_joins", "with Santa", || santa([9, 9], [10, 3], Room::StaysOpen))
+        .vast(),
+    Case::faulty("santa9r10e3_early", "woken early", || santa([9, 9], [10, 3], Room::KnocksEarly))
         .vast(),
     Case::sound("santa9r9e3", || santa([9, 9], [9, 3], Room::Closes)).vast(),
     Case::faulty("santa9r9e3_joins", "with Santa", || santa([9, 9], [9, 3], Room::StaysOpen))
@@ -96,26 +105,72 @@ fn readers_writers(readers: usize, writers: usize, guard: Guard) {
     }
 }
 
-/// Whether a room lets the next group in only when Santa is done with this one.
+/// Who comes first when a writer waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Readers,
+    Writer,
+}
+
+/// Case 10, starvation. Readers come again and again, and a writer says that it waits; bug: readers
+/// are admitted all the same, so that more of them than there are go before it.
+fn starvation(readers: usize, rounds: usize, turn: Turn) {
+    let ((read, to_read), (write, to_write)) = (channel(), channel());
+    let ((wait, waits), (finish, finished)) = (channel(), channel());
+    for _ in 0..readers {
+        let (read, finish) = (read.clone(), finish.clone());
+        spawn(move || {
+            for _ in 0..rounds {
+                read.send(()).unwrap();
+                finish.send(true).unwrap();
+            }
+        });
+    }
+    let own = (wait.clone(), write.clone(), finish.clone());
+    spawn(move || {
+        own.0.send(()).unwrap();
+        own.1.send(()).unwrap();
+        own.2.send(false).unwrap();
+    });
+    let (mut reading, mut writing, mut waiting, mut before) = (0, false, false, 0);
+    for _ in 0..2 * readers * rounds + 3 {
+        select! {
+            recv(waits) -> _ => waiting = true,
+            recv(to_read) -> _ if !writing && (turn == Turn::Readers || !waiting) => {
+                reading += 1;
+                before += usize::from(waiting);
+            },
+            recv(to_write) -> _ if waiting && reading == 0 => (writing, waiting) = (true, false),
+            recv(finished) -> it => if it.unwrap() { reading -= 1 } else { writing = false },
+        }
+        assert!(before <= readers, "a writer starves");
+    }
+}
+
+/// What a room does: whether it lets the next group in only when Santa is done with this one, and
+/// whether it waits for the whole group before it knocks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Room {
     Closes,
     StaysOpen,
+    KnocksEarly,
 }
 
 /// Where a group gathers: its knock, the members' words to Santa, and Santa's good-bye.
 struct Group {
     size: usize,
-    knock: Receiver<usize>,
+    /// Which group is there, and how many of it.
+    knock: Receiver<(usize, usize)>,
     /// Keeps the knock from closing when all groups have been.
-    _tell: Sender<usize>,
+    _tell: Sender<(usize, usize)>,
     words: Receiver<usize>,
     /// None if the room does not wait for it.
     done: Option<Sender<()>>,
 }
 
-/// Case 11. Santa, the root, sleeps until all reindeer or a group of elves are there; bug: an elf
-/// joins while the group before it is with Santa. Source: Trono; Welch and Pedersen.
+/// Case 11. Santa, the root, sleeps until all reindeer or a group of elves are there; bugs: an elf
+/// joins while the group before it is with Santa, or he is woken before the last elf of a group is
+/// there. Source: Trono; Welch and Pedersen.
 fn santa([reindeer, of_reindeer]: [usize; 2], [elves, of_elves]: [usize; 2], room: Room) {
     let stable = gather(reindeer, of_reindeer, Room::Closes);
     let workshop = gather(elves, of_elves, room);
@@ -133,24 +188,45 @@ fn gather(count: usize, size: usize, room: Room) -> Group {
     let ((tell, knock), (done, is_done)) = (channel(), channel());
     for _ in 0..count {
         let (door, say): (Receiver<usize>, Sender<usize>) = (door.clone(), say.clone());
-        spawn(move || say.send(door.recv().unwrap()).unwrap());
+        // There are elves for whom there is no group.
+        spawn(move || door.recv().map(|it| say.send(it).unwrap()));
     }
     let _tell = tell.clone();
     daemon(move || {
         for group in 0..count / size {
-            (0..size).for_each(|_| admit.send(group).unwrap());
-            tell.send(group).unwrap();
-            if room == Room::Closes {
+            (1..size).for_each(|_| admit.send(group).unwrap());
+            gather_last(room, &admit, &tell, [group, size]);
+            if room != Room::StaysOpen {
                 is_done.recv().unwrap();
             }
         }
     });
-    Group { size, knock, _tell, words, done: (room == Room::Closes).then_some(done) }
+    Group { size, knock, _tell, words, done: (room != Room::StaysOpen).then_some(done) }
+}
+
+/// Admits the last of a group and knocks, in the order that the room prefers.
+fn gather_last(
+    room: Room,
+    admit: &Sender<usize>,
+    tell: &Sender<(usize, usize)>,
+    [group, size]: [usize; 2],
+) {
+    select! {
+        send(admit, group) -> it => {
+            it.unwrap();
+            tell.send((group, size)).unwrap();
+        },
+        send(tell, (group, size - 1)) -> it if room == Room::KnocksEarly => {
+            it.unwrap();
+            admit.send(group).unwrap();
+        },
+    }
 }
 
 impl Group {
     /// Hears every member of the group, and nobody else.
-    fn meet(&self, group: usize) {
+    fn meet(&self, (group, present): (usize, usize)) {
+        assert_eq!(present, self.size, "Santa was woken early");
         for _ in 0..self.size {
             assert_eq!(self.words.recv(), Ok(group), "somebody else is with Santa");
         }

@@ -5,13 +5,13 @@
 
 use std::fmt::{self, Debug};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use proptest::test_runner::Reason;
 
 use super::super::event::mix;
-use super::super::replay::{Overrides, ReplayError};
-use super::super::session::{self, REPLAY};
+use super::super::replay::{Overrides, REPLAY, ReplayError, asked_for};
 use super::schedule::Failing;
 use super::tree::Step;
 
@@ -83,9 +83,21 @@ impl Shelf {
         eprintln!("tasklets: {}: {error}", self.path.display());
     }
 
+    /// What the file holds, if it can be read.
+    fn text(&self) -> Option<String> {
+        match fs::read_to_string(&self.path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => {
+                self.complain(&error);
+                None
+            }
+        }
+    }
+
     /// The saved case, if there is one that can be used.
     pub(super) fn look(&self) -> Option<Saved> {
-        let text = fs::read_to_string(&self.path).ok()?;
+        let text = self.text()?;
         match read(&text, &self.program) {
             Ok(saved) => Some(saved),
             Err(error) => {
@@ -97,11 +109,11 @@ impl Shelf {
 
     /// The saved case, if the environment asks for a schedule of this program.
     pub(super) fn asked_for(&self) -> Result<Option<Saved>, Reason> {
-        let asked = session::asked_for(&self.program);
+        let asked = asked_for(&self.program);
         if asked.map_err(|it| Reason::from(format!("{REPLAY}: {it}")))?.is_none() {
             return Ok(None);
         }
-        let Ok(text) = fs::read_to_string(&self.path) else { return Ok(None) };
+        let Some(text) = self.text() else { return Ok(None) };
         let wrong = |it| Reason::from(format!("{}: {it}", self.path.display()));
         read(&text, &self.program).map(Some).map_err(wrong)
     }

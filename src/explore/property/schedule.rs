@@ -10,9 +10,9 @@ use std::rc::Rc;
 use proptest::test_runner::TestCaseError;
 
 use super::super::event::{Names, mix};
-use super::super::replay::Overrides;
+use super::super::replay::{Overrides, REPLAY, asked_for};
 use super::super::run::Outcome;
-use super::super::session::{self, Explore};
+use super::super::session::Explore;
 use super::super::system::System;
 use super::super::verdict::Failure;
 use super::super::verdict::Verdict;
@@ -131,9 +131,8 @@ impl Schedule {
         let plan = &self.memory.plan;
         let program = plan.explore.program(main);
         let nth = self.uses.replace(self.uses.get() + 1);
-        let asked = session::asked_for(program.program());
-        let asked =
-            asked.map_err(|it| TestCaseError::fail(format!("{}: {it}", session::REPLAY)))?;
+        let asked = asked_for(program.program());
+        let asked = asked.map_err(|it| TestCaseError::fail(format!("{}: {it}", REPLAY)))?;
         let (verdict, found) = match asked {
             Some(overrides) => (Verdict::default(), plan.explore.retry(&program, &overrides, true)),
             None => self.look(&program, nth),

@@ -29,6 +29,8 @@ impl Scheduler {
         if let Some(control) = &self.home.control {
             control.end();
         }
+        // It may have been stopped while some went on for ever under their shields.
+        self.cancel_all(&self.tasks(), true);
         self.drain();
     }
 

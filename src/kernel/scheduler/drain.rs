@@ -18,7 +18,6 @@ const LAST_RESORT: u32 = 2 * PATIENCE;
 impl Scheduler {
     /// Ends the run: cancels all tasklets and runs until none is left.
     pub(crate) fn drain(self: &Rc<Self>) {
-        self.draining.set(true);
         self.home.host_panics.set(std::thread::panicking());
         let all = Limit {
             until_ended: None,
@@ -33,26 +32,13 @@ impl Scheduler {
             if tasks.is_empty() {
                 break;
             }
-            for task in &tasks {
-                if stuck > LAST_RESORT {
-                    self.abandon(task);
-                    continue;
+            if stuck > LAST_RESORT {
+                tasks.iter().for_each(|it| self.abandon(it));
+            } else {
+                if stuck > 1 {
+                    tasks.iter().for_each(end_owed_wait);
                 }
-                if stuck > 0 {
-                    task.set(flag::SHIELD_BROKEN);
-                }
-                if stuck > 1 && task.has(flag::COMMITTED) {
-                    // The partner leaked what it owed: nobody else can end this wait.
-                    if task.is_waiting() {
-                        // Before it has run the partner may let it go all the same.
-                        task.clear(flag::COMMITTED);
-                        wait::settle_now(task, wait::RETRY);
-                    } else {
-                        wait::unhold(task, false);
-                    }
-                }
-                wake_paused(task);
-                wait::interrupt(task, Halt::Cancelled);
+                self.cancel_all(&tasks, stuck > 0);
             }
             drop(tasks);
             // Each time stronger: nothing else can end those who are left.
@@ -63,11 +49,37 @@ impl Scheduler {
         self.draining.set(false);
     }
 
+    /// Cancels `tasks`, which are all, and from the start those that are made from here on.
+    pub(crate) fn cancel_all(&self, tasks: &[Rc<Task>], shields_broken: bool) {
+        self.draining.set(true);
+        for task in tasks {
+            if shields_broken {
+                task.set(flag::SHIELD_BROKEN);
+            }
+            wake_paused(task);
+            wait::interrupt(task, Halt::Cancelled);
+        }
+    }
+
     /// Gives a tasklet up that would not end: it never runs again.
     pub(super) fn abandon(&self, task: &Rc<Task>) {
         drop(task.seat.take()); // it holds live frames, so this leaks it
         *task.extra().failure.borrow_mut() = Some(Failure::Cancelled);
         self.abandoned.borrow_mut().push(task.clone());
         self.finish(task);
+    }
+}
+
+/// Ends a wait for a partner that leaked what it owed: nobody else can.
+fn end_owed_wait(task: &Rc<Task>) {
+    if !task.has(flag::COMMITTED) {
+        return;
+    }
+    if task.is_waiting() {
+        // Before it has run the partner may let it go all the same.
+        task.clear(flag::COMMITTED);
+        wait::settle_now(task, wait::RETRY);
+    } else {
+        wait::unhold(task, false);
     }
 }

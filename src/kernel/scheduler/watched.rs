@@ -4,6 +4,7 @@
 //! borrowed; a panic in it ends the run.
 
 use super::{Running, Scheduler};
+use crate::error::discard;
 use crate::kernel::fatal;
 use crate::kernel::stack;
 use crate::kernel::stage::Stage;
@@ -92,7 +93,12 @@ impl Scheduler {
             self.home.trace.silence();
             resume_unwind(panic);
         }
-        self.stray_panic.borrow_mut().get_or_insert(panic);
+        let first = self.stray_panic.borrow().is_none();
+        if first {
+            self.stray_panic.replace(Some(panic));
+        } else {
+            discard(panic);
+        }
         self.home.look_soon();
     }
 }
