@@ -1,29 +1,22 @@
-//! SHA-256 sums of all files under a directory: a farm of workers whose results stay in order.
+//! SHA-256 sums of all files under a directory: a pipeline whose results stay in order.
 //!
-//! ```text
-//!    printer --- number ---> walker --- batch of files ---> worker, worker, ...
-//!       ^                                                          |
-//!       +------------------- page of sums, in any order -----------+
-//! ```
-//!
-//! Always: no more than `WINDOW` batches are under way, because the printer gives out no more
-//! numbers; so memory does not grow with the tree. Nobody is told to stop: the walker drops its
-//! end when the tree is done, the workers find their channel closed and drop theirs, and that is
-//! how the printer knows. Only the threads behind `blocking` touch files.
+//! Walker, workers, printer: a batch of files goes in, a page of sums comes out. Always: no more
+//! than `WINDOW` batches are under way, so memory does not grow with the tree. Only the threads of
+//! the blocking pool touch files.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
-use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry, File};
 use std::io::{self, BufReader, ErrorKind, IsTerminal, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::ExitCode;
 use std::thread::available_parallelism;
-use tasklets::{Halt, Receiver, Runtime, Sender, blocking, channel, scope, select};
+use tasklets::pipeline::{self, Cause};
+use tasklets::{Runtime, blocking, scope};
 
 /// Batches between walker and printer: how far the others get ahead of one large file.
-const WINDOW: usize = 256;
+const WINDOW: usize = 64;
 
 /// A batch is full with so many files, or once they have so many bytes: one call on another thread
 /// costs as much as a few small files, and large ones should go to different workers.
@@ -64,7 +57,7 @@ fn main() -> ExitCode {
     };
     let mut printer = Printer::new();
     let runtime = Runtime::builder().blocking_threads(jobs + 1).build(); // one is the walker's
-    let printed = runtime.run(|| sum_tree(dir, jobs, &mut printer));
+    let printed = runtime.run(|| sum_tree(dir, &mut printer));
     printer.bar.finish_and_clear();
     let printed = printed.unwrap_or_else(|error| Err(io::Error::other(error.to_string())));
     status(printed, printer.failed)
@@ -93,80 +86,34 @@ fn arguments() -> Result<Option<(Vec<u8>, usize)>, String> {
     }
 }
 
-/// Starts everybody, and prints.
-fn sum_tree(dir: Vec<u8>, jobs: usize, printer: &mut Printer) -> io::Result<()> {
-    let (number, numbers) = channel();
-    let (batch, batches) = channel();
-    let (page, pages) = channel();
+/// Walks, sums and prints.
+fn sum_tree(dir: Vec<u8>, printer: &mut Printer) -> io::Result<()> {
     scope(|s| {
         if !printer.bar.is_hidden() {
             // A second walk runs ahead, only to tell the bar how long it will be.
             let (dir, bar) = (dir.clone(), printer.bar.clone());
-            s.spawn(move || {
-                walk(dir, |it| {
-                    bar.inc_length(it.files.len() as u64);
-                    Ok(())
-                })
-            });
+            s.spawn(move || walk(dir).for_each(|it| bar.inc_length(it.files.len() as u64)));
         }
-        s.spawn(move || walk(dir, |it| Ok(batch.send((numbers.recv()?, it))?)));
-        for _ in 0..jobs {
-            let (batches, page) = (batches.clone(), page.clone());
-            s.spawn(move || work(&batches, &page));
-        }
-        drop((batches, page)); // now the workers alone keep these open
-        let printed = print_in_order(&number, &pages, printer);
-        // All have ended with the last page. After a closed pipe nobody need finish a file.
-        s.cancel();
-        printed
+        let pages = pipeline::from_iter(walk(dir)).map_blocking(Page::of).workers(WINDOW);
+        let printed = pages.try_for_each(|page| printer.print(page)).run();
+        s.cancel(); // after a closed pipe nobody need know how long the bar would have been
+        printed.map_err(|error| match error.cause {
+            Cause::Failed(error) => *error.downcast().expect("only printing fails"),
+            _ => io::Error::other(error.to_string()),
+        })
+    })?;
+    printer.finish()
+}
+
+/// The batches of `dir`. The walk is lent to another thread for each and comes back.
+fn walk(dir: Vec<u8>) -> impl Iterator<Item = Batch> {
+    let mut walk = Some(Walk::new(dir));
+    std::iter::from_fn(move || {
+        let mut here = walk.take()?;
+        let (batch, rest) = blocking(move || here.next().map(|it| (it, here))).ok()??;
+        walk = Some(rest);
+        Some(batch)
     })
-}
-
-/// Does `each` with the batches of `dir`. The walk is lent to the other thread and comes back.
-fn walk(dir: Vec<u8>, mut each: impl FnMut(Batch) -> Result<(), Halt>) -> Result<(), Halt> {
-    let mut walk = Walk::new(dir);
-    while let Some((batch, rest)) = blocking(move || walk.next().map(|it| (it, walk)))? {
-        walk = rest;
-        each(batch)?;
-    }
-    Ok(())
-}
-
-/// Makes pages of batches for as long as there are any.
-fn work(batches: &Receiver<(usize, Batch)>, pages: &Sender<(usize, Page)>) -> Result<(), Halt> {
-    for (number, batch) in batches {
-        let page = blocking(|| Page::of(batch))?;
-        pages.send((number, page))?;
-    }
-    Ok(())
-}
-
-/// Gives out numbers, as many as fit in the window, and prints the pages that come back for them.
-fn print_in_order(
-    numbers: &Sender<usize>,
-    pages: &Receiver<(usize, Page)>,
-    printer: &mut Printer,
-) -> io::Result<()> {
-    let mut window: VecDeque<Option<Page>> = VecDeque::new();
-    let mut first = 0;
-    let mut walking = true;
-    loop {
-        select! {
-            send(numbers, first + window.len()) -> sent if walking && window.len() < WINDOW => {
-                walking = sent.is_ok();
-                window.extend(sent.map(|()| None));
-            }
-            recv(pages) -> page => match page {
-                Ok((number, page)) => window[number - first] = Some(page),
-                Err(_) => return printer.finish(),
-            }
-        }
-        while let Some(page) = window.front_mut().and_then(Option::take) {
-            window.pop_front();
-            first += 1;
-            printer.print(page)?;
-        }
-    }
 }
 
 /// Files that follow each other in the output, and what went wrong on the way to them.

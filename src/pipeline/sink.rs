@@ -10,6 +10,7 @@ use crate::error::Halt;
 use crate::scope::scope;
 use crate::time;
 use std::cell::{Cell, RefCell};
+use std::error;
 use std::fmt;
 use std::io::Write;
 use std::rc::Rc;
@@ -130,6 +131,31 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         self.sink("for_each", move |inlet| {
             while let Some(item) = inlet.next()? {
                 f(item.value);
+            }
+            Ok(())
+        })
+    }
+
+    /// Calls `f` with each item, until it fails, which ends the pipeline.
+    ///
+    /// ```
+    /// use std::io::{self, Write};
+    /// use tasklets::{pipeline, run};
+    /// let mut out = [0; 2];
+    /// let mut rest = &mut out[..];
+    /// let full = run(|| pipeline::from_iter(0..9).try_for_each(|it| rest.write_all(&[it])).run());
+    /// assert!(full.unwrap_err().to_string().starts_with("stage `try_for_each 1` failed: "));
+    /// ```
+    pub fn try_for_each<E>(self, mut f: impl FnMut(T) -> Result<(), E> + 'env) -> Sink<'env, ()>
+    where
+        E: Into<Box<dyn error::Error>> + 'static,
+    {
+        self.sink("try_for_each", move |inlet| {
+            while let Some(item) = inlet.next()? {
+                if let Err(error) = f(item.value) {
+                    inlet.meter.facts.count(|it| it.failed += 1);
+                    return Err(Stop::Failed(Cause::Failed(error.into())));
+                }
             }
             Ok(())
         })
