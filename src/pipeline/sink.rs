@@ -4,7 +4,7 @@
 
 use super::network::{Failure, Inlet, Net, Stop};
 use super::report::Report;
-use super::{Cause, Error, Pipeline};
+use super::{Cause, Error, Pipeline, Settings};
 use crate::channel::Sender;
 use crate::error::Halt;
 use crate::scope::scope;
@@ -19,12 +19,13 @@ use std::rc::Rc;
 #[must_use = "a pipeline does nothing until it is run"]
 pub struct Sink<'env, R> {
     attach: Attach<'env, R>,
+    settings: Settings,
     in_flight: Option<usize>,
 }
 
 /// Makes the stages, the sink's last, which leaves its result there.
 type Attach<'env, R> =
-    Box<dyn for<'scope> FnOnce(&Net<'scope, 'env>) -> Rc<Cell<Option<R>>> + 'env>;
+    Box<dyn for<'scope> FnOnce(&Net<'scope, 'env>, Settings) -> Rc<Cell<Option<R>>> + 'env>;
 
 /// What a pipeline gave, and what it did.
 #[derive(Clone, Debug)]
@@ -37,6 +38,12 @@ pub struct Done<R> {
 }
 
 impl<'env, R: 'env> Sink<'env, R> {
+    /// Names the sink's stage, for reports and errors.
+    pub fn named(mut self, name: impl Into<String>) -> Sink<'env, R> {
+        self.settings.name = Some(name.into());
+        self
+    }
+
     /// Sets how many items of the sources may be on the way at a time, from end to end. A source
     /// waits before it asks for one more.
     ///
@@ -67,7 +74,7 @@ impl<'env, R: 'env> Sink<'env, R> {
         let value = scope(|scope| {
             let (stages, edges, failed) = (stages.clone(), edges.clone(), failed.clone());
             let net = Net { scope, stages, edges, in_flight, failed };
-            (self.attach)(&net)
+            (self.attach)(&net, self.settings)
         });
         let report = Report::new(&stages.borrow(), &edges.borrow(), time::now() - start);
         // Of those that failed by themselves the one that comes first in the network.
@@ -86,7 +93,7 @@ impl<'env, R: 'env> Sink<'env, R> {
 
     /// Adds it to a network of which it is a branch.
     pub(super) fn attach(self, net: &Net<'_, 'env>) {
-        (self.attach)(net);
+        (self.attach)(net, self.settings);
     }
 }
 
@@ -97,9 +104,9 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         kind: &'static str,
         body: impl FnOnce(&Inlet<T>) -> Result<R, Stop> + 'env,
     ) -> Sink<'env, R> {
-        let attach: Attach<'env, R> = Box::new(move |net| {
+        let attach: Attach<'env, R> = Box::new(move |net, settings| {
             let before = self.make(net);
-            let facts = net.stage(kind, &super::Settings::default());
+            let facts = net.stage(kind, &settings);
             let inlet = net.inlet(before, &facts);
             let value = Rc::new(Cell::new(None));
             let result = value.clone();
@@ -109,7 +116,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
             });
             value
         });
-        Sink { attach, in_flight: None }
+        Sink { attach, settings: Settings::default(), in_flight: None }
     }
 
     /// Collects the items.
