@@ -9,54 +9,17 @@ use std::panic::Location;
 
 use smallvec::SmallVec;
 
+use super::asked::Asked;
 use super::clock::Clock;
 use super::event::{Branch, ChannelName, Event, Kind, Names, Side, Slot, TaskletName, mix};
-use super::listing::{Open, Waiting};
-use super::live::{Live, state_key};
+use super::listing::Waiting;
+use super::live::{Desk, Live, state_key};
 use super::run::{EventRecord, Outcome, Run, SlotRecord, Tick};
-use super::system::{Choice, Enabled, Rules};
+use super::system::{Choice, Choose, Enabled, Rules};
 
 /// How many branches an operation may have; each has a number of 16 bits.
 pub(super) const BRANCHES_MAX: usize = 1 << 16;
 pub(super) const TOO_MANY_BRANCHES: &str = "an operation of more than 65,536 branches";
-
-/// What a run needs memory for; it is used again by the next one.
-#[derive(Debug)]
-pub(super) struct Desk {
-    /// The record; it is taken out of here, and may be put back.
-    pub(super) run: Run,
-    live: Vec<Live>,
-    waiting: Vec<usize>,
-    open: Vec<Open>,
-    enabled: Vec<Event>,
-    fresh: Vec<usize>,
-    /// Whether runs are recorded without clocks and views, which few need.
-    pub(super) light: bool,
-    /// Set if the last run was given up because it could not go on without clocks.
-    pub(super) missing: bool,
-}
-
-impl Default for Desk {
-    fn default() -> Desk {
-        Desk {
-            run: Run::new(),
-            live: Vec::new(),
-            waiting: Vec::new(),
-            open: Vec::new(),
-            enabled: Vec::new(),
-            fresh: Vec::new(),
-            light: false,
-            missing: false,
-        }
-    }
-}
-
-impl Desk {
-    /// A desk whose runs are recorded without clocks, if they can be.
-    pub(super) fn light() -> Desk {
-        Desk { light: true, ..Desk::default() }
-    }
-}
 
 /// The offers of one run, and its record so far.
 ///
@@ -95,25 +58,21 @@ impl Desk {
 pub struct Board<'a> {
     pub(super) names: &'a mut Names,
     pub(super) rules: Rules,
-    choose: &'a mut dyn FnMut(&Enabled<'_>) -> Choice,
+    /// Who chooses; none while it does.
+    choose: Option<&'a mut dyn Choose>,
     pub(super) run: Run,
     /// Indexed by tasklet.
     pub(super) live: Vec<Live>,
-    /// Pending slots by the spawn path of their tasklets.
-    pub(super) waiting: Vec<usize>,
-    /// Their branches.
-    pub(super) open: Vec<Open>,
-    /// Everything that may happen at the present quiet point.
+    /// The slot of each tasklet that waits, as a place in the run's; indexed by tasklet.
+    pub(super) pending: Vec<Option<usize>>,
+    pub(super) asked: Asked,
+    /// Everything that may happen at the present quiet point, if it was listed.
     enabled: Vec<Event>,
-    /// The slots published since then.
-    pub(super) fresh: Vec<usize>,
-    /// Whether what was listed then may be more or less without them: an end was closed, a tasklet
-    /// ended, time passed.
+    /// How many slots had been published at the last one.
+    known: usize,
+    /// Whether what was listed last may be more or less without them: an end was closed, a tasklet
+    /// ended, time passed, or somebody chose without a list.
     pub(super) stale: bool,
-    /// Whether anybody ever waited for the end of a tasklet.
-    watched: bool,
-    /// Whether anybody ever cancelled somebody.
-    cancels: bool,
     /// Whether the record has no clocks, and whether they would have been needed.
     pub(super) light: bool,
     missing: Cell<bool>,
@@ -141,31 +100,26 @@ impl<'a> Board<'a> {
         names: &'a mut Names,
         desk: Desk,
         rules: Rules,
-        choose: &'a mut dyn FnMut(&Enabled<'_>) -> Choice,
+        choose: &'a mut dyn Choose,
     ) -> Board<'a> {
-        let Desk {
-            mut run, mut live, mut waiting, mut open, mut enabled, mut fresh, light, ..
-        } = desk;
-        open.clear();
+        let Desk { mut run, mut live, mut pending, mut asked, mut enabled, light, .. } = desk;
+        asked.clear();
         run.clear();
         live.iter_mut().for_each(|it| *it = Live::default());
-        waiting.clear();
+        pending.fill(None);
         enabled.clear();
-        fresh.clear();
         run.endings = rules.endings;
         let mut board = Board {
             names,
             rules,
-            choose,
+            choose: Some(choose),
             run,
             live,
-            waiting,
-            open,
+            pending,
+            asked,
             enabled,
-            fresh,
+            known: 0,
             stale: true,
-            watched: false,
-            cancels: false,
             light,
             missing: Cell::new(false),
             now: 0,
@@ -187,6 +141,7 @@ impl<'a> Board<'a> {
         if self.live.len() <= tasklet.index() {
             let count = self.names.tasklets();
             self.live.resize_with(count, Live::default);
+            self.pending.resize(count, None);
             self.run.of.resize_with(count, Vec::new);
             self.run.ended.resize_with(count, || None);
         }
@@ -224,6 +179,7 @@ impl<'a> Board<'a> {
         let name = self.names.channel(maker, nth);
         if self.run.ends.len() <= name.index() {
             self.run.ends.resize_with(name.index() + 1, Default::default);
+            self.asked.make(name);
         }
         name
     }
@@ -231,13 +187,15 @@ impl<'a> Board<'a> {
     /// `tasklet` dropped a handle; `last` if the channel has no other of that side.
     pub fn drop_end(&mut self, tasklet: TaskletName, channel: ChannelName, side: Side, last: bool) {
         let live = &mut self.live[tasklet.index()];
-        if self.rules.defect != Some(super::Defect::NoHalfSteps) {
+        if self.rules.defect != Some(super::Defect::NoHalfSteps) && !self.light {
             live.clock.count_drop(tasklet);
         }
         let end = &mut self.run.ends[channel.index()][side as usize];
         debug_assert!(!end.closed, "a handle of a closed end was dropped");
-        end.drops.join(&live.clock);
-        end.droppers.push((tasklet, live.clock.stamp(tasklet)));
+        if !self.light {
+            end.drops.join(&live.clock);
+            end.droppers.push((tasklet, live.clock.stamp(tasklet)));
+        }
         end.closed = last;
         self.stale |= last;
     }
@@ -259,33 +217,46 @@ impl<'a> Board<'a> {
         tasklet: TaskletName,
         branches: impl IntoIterator<Item = (Branch, Option<u64>)>,
     ) {
-        let (published, place) = (self.run.events.len(), self.run.slots.len());
-        let time = self.now(tasklet);
-        let live = &mut self.live[tasklet.index()];
-        debug_assert!(live.alive && live.pending.is_none(), "offers of a tasklet that has some");
-        let of = &mut self.run.of[tasklet.index()];
-        let slot = Slot { tasklet, nth: of.len() as u32 };
-        of.push(place);
-        live.pending = Some(place);
-        let (clock, observed) = (live.clock.clone(), live.observed);
         let (mut all, mut digests) = (SmallVec::new(), Vec::new());
         for (branch, digest) in branches {
             if all.len() == BRANCHES_MAX {
                 self.refuse(tasklet, TOO_MANY_BRANCHES, Location::caller());
                 break;
             }
-            self.cancels |= matches!(branch, Branch::Cancel(_));
-            self.watched |= matches!(branch, Branch::Join(_) | Branch::Cancel(_));
-            self.open.push(Open { branch, place, index: all.len() as u16 });
             if digest.is_some() || !digests.is_empty() {
                 digests.resize(all.len(), None);
                 digests.push(digest);
             }
             all.push(branch);
         }
+        self.publish(tasklet, all, digests);
+    }
+
+    /// Adds a slot of `tasklet`, with what the value of each branch is told apart by, or nothing.
+    #[inline]
+    pub(super) fn publish(
+        &mut self,
+        tasklet: TaskletName,
+        branches: SmallVec<[Branch; 2]>,
+        digests: Vec<Option<u64>>,
+    ) {
+        let (published, place) = (self.run.events.len(), self.run.slots.len());
+        let time = self.now(tasklet);
+        let live = &mut self.live[tasklet.index()];
+        let former = self.pending[tasklet.index()].replace(place);
+        debug_assert!(live.alive && former.is_none(), "offers of a tasklet that has some");
+        let of = &mut self.run.of[tasklet.index()];
+        let slot = Slot { tasklet, nth: of.len() as u32 };
+        of.push(place);
+        let clock = if self.light { Clock::default() } else { live.clock.clone() };
+        let observed = live.observed;
+        if self.light && branches.len() > 1 && branches.contains(&Branch::Default) {
+            self.missing.set(true);
+        }
+        self.asked.add(&branches);
         self.run.slots.push(SlotRecord {
             slot,
-            branches: all,
+            branches,
             digests,
             clock,
             published,
@@ -293,11 +264,6 @@ impl<'a> Board<'a> {
             time,
             consumed: None,
         });
-        let slots = &self.run.slots;
-        let before = |it: &usize| self.names.compare(slots[*it].slot.tasklet, tasklet).is_lt();
-        let at = self.waiting.partition_point(before);
-        self.waiting.insert(at, place);
-        self.fresh.push(place);
     }
 
     /// `tasklet` ended; whatever it held was reported dropped before.
@@ -305,17 +271,12 @@ impl<'a> Board<'a> {
         let live = &mut self.live[tasklet.index()];
         live.alive = false;
         // The end comes after everything else, also after a last slot without a drop.
-        live.clock.count_drop(tasklet);
-        self.run.ended[tasklet.index()] = Some(live.clock.clone());
-        self.stale |= self.watched;
-        self.run.outlived |= tasklet == TaskletName::ROOT && self.live.iter().any(|it| it.alive);
-    }
-
-    /// `tasklet` panicked, and [`end`](Self::end) follows.
-    pub fn panicked(&mut self, tasklet: TaskletName, message: impl Into<String>) {
-        if self.panic.is_none() {
-            self.panic = Some((tasklet, message.into()));
+        if !self.light {
+            live.clock.count_drop(tasklet);
         }
+        self.run.ended[tasklet.index()] = Some(live.clock.clone());
+        self.stale |= self.asked.watches();
+        self.run.outlived |= tasklet == TaskletName::ROOT && self.live.iter().any(|it| it.alive);
     }
 
     /// The virtual time that `tasklet` reads.
@@ -329,59 +290,95 @@ impl<'a> Board<'a> {
         if self.stopped.is_some() || self.refused.is_some() {
             return None;
         }
-        self.list();
-        if self.enabled.is_empty() && self.tick() {
-            self.list();
-        }
-        if self.enabled.is_empty() {
+        let finds = self.choose.as_ref().is_some_and(|it| it.finds());
+        if !(self.may_go_on(finds) || self.tick() && self.may_go_on(finds)) {
             return None;
         }
-        if self.missing.get() {
-            self.stopped = Some(Outcome::Abandoned);
-            return None;
-        }
-        if self.run.events.len() >= self.rules.events_max {
+        if self.run.events.len() >= self.rules.events_max && !self.missing.get() {
             self.stopped = Some(Outcome::StepBound);
             return None;
         }
-        let choice = (self.choose)(&Enabled {
+        let found = if finds { self.find() } else { None };
+        let event = found.or_else(|| self.choose_listed()).filter(|_| !self.missing.get());
+        match event {
+            Some(event) => self.apply(event),
+            None => self.stopped = Some(Outcome::Abandoned),
+        }
+        event
+    }
+
+    /// Whether anything may happen. Lists it, unless somebody can do without.
+    fn may_go_on(&mut self, finds: bool) -> bool {
+        if finds {
+            return self.asked.is_certain() || self.waiting().any();
+        }
+        self.list();
+        !self.enabled.is_empty()
+    }
+
+    /// Lets who chooses find an event.
+    fn find(&mut self) -> Option<Event> {
+        let choose = self.choose.take()?;
+        let fresh = std::mem::replace(&mut self.known, self.run.slots.len());
+        self.stale = true;
+        let event = choose.find(&self.waiting(), fresh..self.known);
+        self.choose = Some(choose);
+        debug_assert!(event.is_none_or(|it| self.may_happen(it)), "it cannot happen: {event:?}");
+        event
+    }
+
+    /// Whether `event` is on a list made afresh.
+    fn may_happen(&self, event: Event) -> bool {
+        let (unseen, mut events) = (Cell::new(false), Vec::new());
+        let missing = self.light.then_some(&unseen);
+        Waiting { missing, ..self.waiting() }.list(&mut events);
+        events.contains(&event)
+    }
+
+    /// Lets who chooses choose from the list.
+    fn choose_listed(&mut self) -> Option<Event> {
+        self.list();
+        let choose = self.choose.take()?;
+        let choice = choose.choose(&Enabled {
             events: &self.enabled,
             run: &self.run,
             names: self.names,
-            waiting: &self.waiting,
-            state: &|| state_key(self.names, &self.run, &self.live, self.now),
+            state: &|| state_key(self.names, &self.run, (&self.live, &self.pending), self.now),
         });
+        self.choose = Some(choose);
         match choice {
-            Choice::Take(index) => {
-                let event = self.enabled[index];
-                self.apply(event);
-                Some(event)
-            }
-            Choice::Abandon => {
-                self.stopped = Some(Outcome::Abandoned);
-                None
-            }
+            Choice::Take(index) => Some(self.enabled[index]),
+            Choice::Abandon => None,
+        }
+    }
+
+    fn waiting(&self) -> Waiting<'_> {
+        Waiting {
+            run: &self.run,
+            pending: &self.pending,
+            asked: &self.asked,
+            names: self.names,
+            rules: &self.rules,
+            missing: self.light.then_some(&self.missing),
         }
     }
 
     /// Lists what may happen.
     fn list(&mut self) {
-        let (run, names, rules) = (&self.run, &*self.names, &self.rules);
-        let missing = self.light.then_some(&self.missing);
-        let (places, open, cancels) = (&self.waiting[..], &self.open[..], self.cancels);
-        let waiting = Waiting { run, places, open, names, rules, cancels, missing };
-        if std::mem::take(&mut self.stale) {
-            waiting.list(&mut self.enabled);
+        let mut enabled = std::mem::take(&mut self.enabled);
+        let waiting = self.waiting();
+        if self.stale {
+            waiting.list(&mut enabled);
         } else {
-            waiting.update(&self.fresh, &mut self.enabled);
-            debug_assert!(waiting.is_listed(&self.enabled), "the list is out of date");
+            waiting.update(self.known..self.run.slots.len(), &mut enabled);
+            debug_assert!(waiting.is_listed(&enabled), "the list is out of date");
         }
-        self.fresh.clear();
+        (self.enabled, self.stale, self.known) = (enabled, false, self.run.slots.len());
     }
 
     /// Lets time pass up to the next deadline; whether there was one.
     fn tick(&mut self) -> bool {
-        let branches = self.waiting.iter().flat_map(|it| &self.run.slots[*it].branches);
+        let branches = self.pending.iter().flatten().flat_map(|it| &self.run.slots[*it].branches);
         let deadlines = branches.filter_map(|it| match it {
             Branch::Timer(deadline) => Some(*deadline),
             Branch::Send(_)
@@ -408,18 +405,20 @@ impl<'a> Board<'a> {
         {
             let Some(offer) = offer else { continue };
             let live = &mut self.live[offer.slot.tasklet.index()];
-            live.pending = None;
             live.trace = mix(live.trace, (event.kind as u64) << 16 | u64::from(offer.branch));
             if let Some(peer) = peer {
                 let word = u64::from(peer.slot.nth) << 16 | u64::from(peer.branch);
                 live.trace = mix(mix(live.trace, self.names.print_of(peer.slot.tasklet)), word);
             }
-            let place = self.run.of[offer.slot.tasklet.index()][offer.slot.nth as usize];
-            self.run.slots[place].consumed = Some(self.run.events.len());
-            self.waiting.retain(|it| *it != place);
-            self.open.retain(|it| it.place != place);
+            let Some(place) = self.pending[offer.slot.tasklet.index()].take() else { continue };
+            let record = &mut self.run.slots[place];
+            debug_assert_eq!(record.slot, offer.slot, "another slot of the tasklet waits");
+            record.consumed = Some(self.run.events.len());
+            self.asked.remove(&record.branches);
         }
-        self.enabled.retain(|it| it.independent(&event));
+        if !self.stale {
+            self.enabled.retain(|it| it.independent(&event));
+        }
         let time = self.deadline(event);
         event.offers().for_each(|it| self.live[it.slot.tasklet.index()].time = time);
         self.run.events.push(EventRecord { event, before });
@@ -427,12 +426,14 @@ impl<'a> Board<'a> {
 
     /// What time it is for the tasklets of `event` after it.
     fn deadline(&self, event: Event) -> u64 {
-        let branch =
-            self.run.slot(event.first.slot).map(|it| it.branches[usize::from(event.first.branch)]);
         let times = event.offers().map(|it| self.live[it.slot.tasklet.index()].time);
         let time = times.max().unwrap_or(0);
-        match (event.kind, branch) {
-            (Kind::Timer, Some(Branch::Timer(deadline))) => time.max(deadline),
+        if event.kind != Kind::Timer {
+            return time;
+        }
+        let slot = self.run.slot(event.first.slot);
+        match slot.map(|it| it.branches[usize::from(event.first.branch)]) {
+            Some(Branch::Timer(deadline)) => time.max(deadline),
             _ => time,
         }
     }
@@ -469,7 +470,8 @@ impl<'a> Board<'a> {
     pub(super) fn finish(mut self) -> Desk {
         self.run.outcome = self.outcome();
         if !self.light {
-            self.run.state = state_key(self.names, &self.run, &self.live, self.now);
+            self.run.state =
+                state_key(self.names, &self.run, (&self.live, &self.pending), self.now);
         }
         for (index, live) in self.live.iter().enumerate() {
             let print = self.names.print_of(TaskletName(index as u32));
@@ -477,7 +479,7 @@ impl<'a> Board<'a> {
                 self.run.trace = self.run.trace.wrapping_add(mix(print, live.trace));
             }
         }
-        let Board { run, live, waiting, open, enabled, fresh, light, missing, .. } = self;
-        Desk { run, live, waiting, open, enabled, fresh, light, missing: missing.get() }
+        let Board { run, live, pending, asked, enabled, light, missing, .. } = self;
+        Desk { run, live, pending, asked, enabled, light, missing: missing.get() }
     }
 }

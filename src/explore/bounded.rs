@@ -10,8 +10,8 @@
 
 use std::collections::BTreeSet;
 
-use super::board::Desk;
 use super::event::Names;
+use super::live::Desk;
 use super::races::Races;
 use super::replay::Overrides;
 use super::run::Run;

@@ -10,7 +10,7 @@ use super::board::{BRANCHES_MAX, Board, TOO_MANY_BRANCHES};
 use super::details::{ChannelDetails, Details, HolderDetails, TaskletDetails};
 use super::event::{Branch, ChannelName, Event, Kind, Offer, Side, TaskletName};
 use super::watchdog::{self, Pulse};
-use crate::kernel::control::{News, Way};
+use crate::kernel::control::{Announced, News, Told, Way};
 use crate::kernel::name::TaskletId;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{Doing, Holder, Task, flag};
@@ -26,7 +26,7 @@ enum Pending {
     /// To begin.
     Unbegun,
     /// For its operation to be decided.
-    Waiting(Wait),
+    Waiting,
     /// For a partner that it has met, and that has done something else since.
     Held(Hold),
     /// Nothing: it is about to announce something, or its partner lets it go within this step.
@@ -73,9 +73,8 @@ pub(super) struct Bridge<'a, 'b> {
     channels: Vec<Known>,
     /// Names and places, if a report is to be made.
     details: Details,
-    news: Vec<News>,
-    ways: Vec<Way>,
-    branches: Vec<Branch>,
+    /// Memory, empty between two reports.
+    told: Option<Box<Told>>,
     /// How many live, and how many of them have a slot on the board.
     living: usize,
     pending: usize,
@@ -85,23 +84,44 @@ pub(super) struct Bridge<'a, 'b> {
     forced: bool,
 }
 
+/// What a run needs memory for; it is used again by the next one.
+#[derive(Default)]
+pub(super) struct Memory {
+    seats: Vec<Seat>,
+    ids: Vec<usize>,
+    channels: Vec<Known>,
+    told: Option<Box<Told>>,
+}
+
 impl<'a, 'b> Bridge<'a, 'b> {
-    pub(super) fn new(board: &'a mut Board<'b>, pulse: &'a Pulse) -> Bridge<'a, 'b> {
+    pub(super) fn new(
+        board: &'a mut Board<'b>,
+        pulse: &'a Pulse,
+        memory: Memory,
+    ) -> Bridge<'a, 'b> {
+        let Memory { seats, ids, channels, told } = memory;
         Bridge {
             board,
             pulse,
-            seats: Vec::new(),
-            ids: Vec::new(),
-            channels: Vec::new(),
+            seats,
+            ids,
+            channels,
             details: Details::default(),
-            news: Vec::new(),
-            ways: Vec::new(),
-            branches: Vec::new(),
+            told,
             living: 0,
             pending: 0,
             touched: None,
             forced: false,
         }
+    }
+
+    /// Ends, and gives its memory back.
+    pub(super) fn rest(self) -> Memory {
+        let Bridge { mut seats, mut ids, mut channels, told, .. } = self;
+        seats.clear();
+        ids.clear();
+        channels.clear();
+        Memory { seats, ids, channels, told }
     }
 
     fn name(&self, tasklet: TaskletId) -> TaskletName {
@@ -118,23 +138,34 @@ impl<'a, 'b> Bridge<'a, 'b> {
     }
 
     fn known(&self, channel: ChannelId) -> Option<&Known> {
-        let place = self.channels.binary_search_by_key(&channel, |it| it.id).ok()?;
-        Some(&self.channels[place])
+        // Most often nobody else in the process makes any meanwhile, so that ids have no gaps.
+        let guess = channel.0.wrapping_sub(self.channels.first()?.id.0);
+        let guessed = self.channels.get(usize::try_from(guess).ok()?);
+        guessed.filter(|it| it.id == channel).or_else(|| {
+            let place = self.channels.binary_search_by_key(&channel, |it| it.id).ok()?;
+            self.channels.get(place)
+        })
     }
 
     /// Reports what the tasklets did, in order.
     fn report(&mut self, scheduler: &Scheduler) {
-        let (mut news, mut ways) = (std::mem::take(&mut self.news), std::mem::take(&mut self.ways));
-        if let Some(control) = &scheduler.home.control {
-            control.take(&mut news, &mut ways);
+        let Some(control) = &scheduler.home.control else { return };
+        let mut told = control.take(self.told.take().unwrap_or_default());
+        let (mut left, mut ways) = (&told.announced[..], &told.ways[..]);
+        if !told.news.is_empty() {
+            for (nth, news) in told.news.drain(..).enumerate() {
+                let before = left.partition_point(|it| it.news <= nth);
+                let due = left.split_off(..before).unwrap_or_default();
+                due.iter().for_each(|it| self.announced(it, &mut ways));
+                self.report_one(scheduler, news);
+            }
         }
-        let mut left = &ways[..];
-        news.drain(..).for_each(|it| self.report_one(scheduler, it, &mut left));
-        ways.clear();
-        (self.news, self.ways) = (news, ways);
+        left.iter().for_each(|it| self.announced(it, &mut ways));
+        told.clear();
+        self.told = Some(told);
     }
 
-    fn report_one(&mut self, scheduler: &Scheduler, news: News, ways_left: &mut &[Way]) {
+    fn report_one(&mut self, scheduler: &Scheduler, news: News) {
         match news {
             News::Spawned { parent, child } => self.spawned(scheduler, parent, child),
             News::Made { maker, channel, unit, at } => {
@@ -157,11 +188,6 @@ impl<'a, 'b> Bridge<'a, 'b> {
                         self.details.name_channel(channel, &name);
                     }
                 }
-            }
-            News::Announced { wait, ways, at } => {
-                let (ways, left) = ways_left.split_at(ways);
-                *ways_left = left;
-                self.announced(wait, ways, at);
             }
             News::Freed { by, wait, done } => self.freed(by, wait, done),
             News::Ended { tasklet } => {
@@ -221,49 +247,56 @@ impl<'a, 'b> Bridge<'a, 'b> {
         self.board.offer_at(self.seats[id].name, &[Branch::Default], at);
     }
 
-    fn announced(&mut self, wait: Wait, ways: &[Way], at: &'static Location<'static>) {
-        let id = wait.task.id().0 as usize;
-        self.went_on(wait.task.id());
+    /// A tasklet waits for one of the first of `left`, which are taken from there.
+    fn announced(&mut self, announced: &Announced, left: &mut &[Way]) {
+        let Announced { by, ways, at, .. } = *announced;
+        let id = by.0 as usize;
+        self.went_on(by);
         let name = self.seats[id].name;
+        let Some(ways) = left.split_off(..ways) else { return };
         if ways.len() > BRANCHES_MAX {
             self.board.refuse(name, TOO_MANY_BRANCHES, at);
         }
         let ways = &ways[..ways.len().min(BRANCHES_MAX)];
-        let mut branches = std::mem::take(&mut self.branches);
-        branches.clear();
+        let (mut branches, mut digests) = (SmallVec::new(), Vec::new());
         for way in ways {
-            let branch = match *way {
-                Way::Send(channel) => self.channel(channel).map(Branch::Send),
-                Way::Receive(channel) => self.channel(channel).map(Branch::Receive),
-                Way::Default => Some(Branch::Default),
-                Way::Timer(time) => Some(Branch::Timer(time)),
-                Way::Join(tasklet) => Some(Branch::Join(self.name(tasklet))),
-                Way::Touch(tasklet) => Some(Branch::Cancel(self.name(tasklet))),
-                // Nobody ever joins itself.
-                Way::Insert => Some(Branch::Join(name)),
-                Way::Unknown => None,
-            };
-            if branch.is_none() {
-                let what = match way {
-                    Way::Unknown => "an operation of another library or another execution",
-                    _ => "a channel made outside of the explored program",
-                };
+            let (branch, digest) = self.branch(name, *way).unwrap_or_else(|what| {
                 self.board.refuse(name, what, at);
+                (Branch::Join(name), None)
+            });
+            if digest.is_some() || !digests.is_empty() {
+                digests.resize(branches.len(), None);
+                digests.push(digest);
             }
-            branches.push(branch.unwrap_or(Branch::Join(name)));
+            branches.push(branch);
         }
-        self.seats[id].never_waits = ways.contains(&Way::Default);
-        self.seats[id].pending = Pending::Waiting(wait);
+        let seat = &mut self.seats[id];
+        seat.never_waits = ways.contains(&Way::Default);
+        seat.pending = Pending::Waiting;
         self.pending += 1;
-        // A value without size tells nobody who sent it.
-        let unit = |way: &Way| match way {
-            Way::Send(channel) => self.known(*channel).is_some_and(|it| it.unit),
-            _ => false,
+        self.board.publish_at(name, branches, digests, at);
+    }
+
+    /// What a way of the tasklet `mine` is for the board, and what the value of a send is told
+    /// apart by; an error is why it cannot be explored.
+    fn branch(&self, mine: TaskletName, way: Way) -> Result<(Branch, Option<u64>), &'static str> {
+        const FOREIGN: &str = "a channel made outside of the explored program";
+        let branch = match way {
+            Way::Send(channel) => {
+                let known = self.known(channel).ok_or(FOREIGN)?;
+                // A value without size tells nobody who sent it.
+                return Ok((Branch::Send(known.name), known.unit.then_some(0)));
+            }
+            Way::Receive(channel) => Branch::Receive(self.channel(channel).ok_or(FOREIGN)?),
+            Way::Default => Branch::Default,
+            Way::Timer(time) => Branch::Timer(time),
+            Way::Join(tasklet) => Branch::Join(self.name(tasklet)),
+            Way::Touch(tasklet) => Branch::Cancel(self.name(tasklet)),
+            // Nobody ever joins itself.
+            Way::Insert => Branch::Join(mine),
+            Way::Unknown => return Err("an operation of another library or another execution"),
         };
-        let digests = ways.iter().map(|it| unit(it).then_some(0));
-        let digests: SmallVec<[Option<u64>; 4]> = digests.collect();
-        self.board.offer_with_at(name, branches.iter().copied().zip(digests), at);
-        self.branches = branches;
+        Ok((branch, None))
     }
 
     /// Makes `event` happen: readies those who take part in it.
@@ -302,9 +335,9 @@ impl<'a, 'b> Bridge<'a, 'b> {
         self.pending -= 1;
         match std::mem::replace(&mut seat.pending, Pending::Nothing) {
             Pending::Unbegun => scheduler.begin(seat.task.clone()),
-            Pending::Waiting(wait) => {
-                let first = wait.settle(branch);
-                debug_assert!(first, "an announced operation was ended by nobody");
+            Pending::Waiting => {
+                debug_assert!(seat.task.is_waiting(), "an announced operation was ended by nobody");
+                wait::settle_decided(&seat.task, branch);
             }
             Pending::Held(hold) => {
                 let (wait, done) = hold.freed.expect("its channel has ended");
@@ -377,7 +410,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
                 hold.freed = Some((wait, done));
                 self.board.drop_end(by, hold.until, Side::Sender, true);
             }
-            Pending::Unbegun | Pending::Waiting(_) | Pending::Nothing | Pending::Over => {
+            Pending::Unbegun | Pending::Waiting | Pending::Nothing | Pending::Over => {
                 wait.let_go(done, false);
             }
         }
@@ -402,7 +435,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
         let at = self.seats[id].task.who.spawned_at;
         match std::mem::replace(&mut self.seats[id].pending, Pending::Nothing) {
             Pending::Unbegun => self.unbegun(id, at),
-            Pending::Waiting(wait) => drop(wait.settle(wait::RETRY)),
+            Pending::Waiting => wait::settle_decided(&self.seats[id].task, wait::RETRY),
             Pending::Held(hold) => self.held(id, hold, at),
             Pending::Nothing => {}
             Pending::Over => self.seats[id].pending = Pending::Over,
@@ -456,7 +489,7 @@ impl Decide for Bridge<'_, '_> {
                         wait.let_go(done, false);
                     }
                 }
-                Pending::Waiting(_) | Pending::Nothing | Pending::Over => {}
+                Pending::Waiting | Pending::Nothing | Pending::Over => {}
             }
         }
         if self.board.wants_details() {

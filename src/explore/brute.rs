@@ -2,8 +2,8 @@
 //!
 //! Always: each execution differs from every other in at least one choice.
 
-use super::board::Desk;
 use super::event::Names;
+use super::live::Desk;
 use super::run::Run;
 use super::system::{Choice, System, execute_at};
 use super::verdict::{Settings, Verdict};

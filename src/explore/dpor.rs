@@ -21,9 +21,9 @@
 //! prefix has been seen.
 
 use super::Defect;
-use super::board::Desk;
 use super::estimate;
 use super::event::{Event, Names};
+use super::live::Desk;
 use super::races::Races;
 use super::run::Run;
 use super::system::{Choice, Enabled, Rules, System, execute_at};

@@ -1,17 +1,22 @@
 //! One schedule drawn at random, and what is learnt from schedules for later ones.
 //!
+//! Where one tasklet after the other comes to its operation no list of what may happen is made.
+//!
 //! Always: the mode, the seed and what is known decide a schedule, however tasklets are numbered
 //! in this session; so threads with sessions of their own draw the same.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::kernel::choice::Choices;
 
-use super::event::{Branch, ChannelName, Event, Kind, Names, Slot, TaskletName};
+use super::asked::wanted;
+use super::event::{Branch, ChannelName, Event, Kind, Names, Side, TaskletName};
+use super::listing::{Found, Waiting};
 use super::random::Mode;
 use super::run::{Run, SlotRecord};
-use super::system::Enabled;
+use super::system::{Choice, Choose, Enabled};
 
 /// What is learnt from earlier runs of the same search; tasklets and channels by fingerprint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,15 +74,69 @@ fn channels(record: &SlotRecord) -> impl Iterator<Item = ChannelName> + '_ {
     all.filter(move |(nth, it)| before(*nth).all(|other| other != *it)).map(|it| it.1)
 }
 
+/// Who has come to an operation on a channel and waits there, at which end: lines in the order of
+/// coming. Who has gone is still in them, up to when somebody looks.
+#[derive(Default)]
+struct Lines(Vec<[Line; 2]>);
+
+/// One line: slots, as places in the run's, and their branches.
+#[derive(Default)]
+struct Line {
+    all: Vec<(usize, usize)>,
+    /// How many of the first ones have gone.
+    gone: usize,
+}
+
+impl Lines {
+    fn clear(&mut self) {
+        for line in self.0.iter_mut().flatten() {
+            line.all.clear();
+            line.gone = 0;
+        }
+    }
+
+    /// Adds the slot at `place` to the lines of its branches.
+    fn add(&mut self, place: usize, record: &SlotRecord) {
+        for (nth, branch) in record.branches.iter().enumerate() {
+            let Some((channel, side)) = wanted(*branch) else { continue };
+            if self.0.len() <= channel.index() {
+                self.0.resize_with(channel.index() + 1, Default::default);
+            }
+            self.0[channel.index()][1 - side as usize].all.push((place, nth));
+        }
+    }
+
+    /// The first of those who wait at this end that `record` may meet, by its branch `mine`.
+    #[inline]
+    fn first(
+        &mut self,
+        (channel, side): (ChannelName, Side),
+        (record, mine): (&SlotRecord, usize),
+        waiting: &Waiting<'_>,
+    ) -> Option<Found> {
+        let line = &mut self.0.get_mut(channel.index())?[side as usize];
+        let slots = &waiting.run.slots;
+        let has_gone = |it: &(usize, usize)| !waiting.is_pending(it.0);
+        while line.all.get(line.gone).is_some_and(has_gone) {
+            line.gone += 1;
+        }
+        let left = line.all[line.gone..].iter().filter(|it| !has_gone(it));
+        let meets = |it: &&(usize, usize)| !waiting.apart(record, &slots[it.0]);
+        let (peer, theirs) = *left.into_iter().find(meets)?;
+        let (mine, theirs) = (mine as u16, theirs as u16);
+        Some(Found { kind: Kind::Meeting, mine, peer: Some(peer), theirs })
+    }
+}
+
 /// Draws schedules, one after the other; the memory stays.
 pub(super) struct Draw<'a> {
     mode: Mode,
     random: Choices,
     known: &'a Known,
-    /// Slots that came to their operation and wait there, in order of coming.
-    arrived: Vec<Slot>,
-    /// Slots that did not, in the order of spawn paths.
-    held: Vec<Slot>,
+    /// Slots that came to their operation and wait there.
+    arrived: Lines,
+    /// Slots that did not come yet, in the order of spawn paths, as places in the run's.
+    held: Vec<usize>,
     /// How often the tasklets do what weighs, in a whole run; indexed by tasklet.
     weights: Vec<usize>,
     /// How often they did; indexed by tasklet.
@@ -94,8 +153,8 @@ pub(super) struct Draw<'a> {
     channel: u64,
     /// Who does the next operation that weighs.
     intended: Option<TaskletName>,
-    /// What a slot could do: branch, place of the peer among those who wait, place of the event.
-    ways: Vec<(u16, usize, usize)>,
+    /// What a slot could do, with each of its branches.
+    ways: Vec<Found>,
 }
 
 /// More than any number of tasklets or events that fit into memory. It decides what is drawn, so
@@ -108,7 +167,7 @@ impl<'a> Draw<'a> {
             mode: Mode::Default,
             random: Choices::Seeded(Cell::new(0)),
             known,
-            arrived: Vec::new(),
+            arrived: Lines::default(),
             held: Vec::new(),
             weights: Vec::new(),
             done: Vec::new(),
@@ -126,6 +185,7 @@ impl<'a> Draw<'a> {
     pub(super) fn start(&mut self, mode: Mode, seed: u64) {
         (self.mode, self.random) = (mode, Choices::Seeded(Cell::new(seed)));
         self.arrived.clear();
+        self.held.clear();
         self.weights.clear();
         self.done.clear();
         self.priorities.clear();
@@ -143,18 +203,6 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// The place of the next event.
-    pub(super) fn choose(&mut self, enabled: &Enabled<'_>) -> usize {
-        match self.mode {
-            Mode::Default => 0,
-            Mode::Pairs => self.random.choose(enabled.events.len()),
-            Mode::Pos => self.highest(enabled.events),
-            Mode::Walk | Mode::Weighted | Mode::Selective | Mode::Pct(_) => {
-                self.next_arrival(enabled)
-            }
-        }
-    }
-
     fn highest(&mut self, events: &[Event]) -> usize {
         self.ranks.retain(|it| events.contains(&it.0));
         for event in events {
@@ -166,43 +214,33 @@ impl<'a> Draw<'a> {
         events.iter().position(|it| *it == best.0).unwrap_or(0)
     }
 
-    /// Lets one tasklet after the other come to its operation, until one can go on there.
-    ///
-    /// So the order is that of a scheduler that runs one ready tasklet after the other, where
-    /// those who wait are served first come first served.
-    fn next_arrival(&mut self, enabled: &Enabled<'_>) -> usize {
-        let pending = |slot: &Slot| enabled.run.slot(*slot).is_some_and(|it| it.consumed.is_none());
-        self.arrived.retain(pending);
-        self.held.clear();
-        let waiting = enabled.waiting.iter().map(|it| enabled.run.slots[*it].slot);
-        let arrived = &self.arrived;
-        self.held.extend(waiting.filter(|it| !arrived.contains(it)));
-        while !self.held.is_empty() {
-            let nth = self.pick(enabled);
-            let slot = self.held.remove(nth);
-            self.arrivals += 1;
-            self.note(slot, enabled);
-            if let Some(place) = self.tries(slot, enabled.events) {
-                return place;
+    /// Adds those that have come since.
+    fn hold(&mut self, fresh: Range<usize>, waiting: &Waiting<'_>) {
+        let rank = |it: usize| waiting.names.rank(waiting.run.slots[it].slot.tasklet);
+        self.held.retain(|it| waiting.is_pending(*it));
+        for place in fresh.filter(|it| waiting.is_pending(*it)) {
+            let (mine, mut at) = (rank(place), self.held.len());
+            self.held.push(place);
+            while at > 0 && rank(self.held[at - 1]) > mine {
+                self.held.swap(at - 1, at);
+                at -= 1;
             }
-            self.arrived.push(slot);
         }
-        // Only timers are left, or meetings of slots that wait since an earlier time.
-        self.random.choose(enabled.events.len())
     }
 
     /// Which of those that are held comes next.
-    fn pick(&mut self, enabled: &Enabled<'_>) -> usize {
+    fn pick(&mut self, waiting: &Waiting<'_>) -> usize {
         match self.mode {
-            Mode::Weighted => self.heaviest(enabled, |_, _| true),
-            Mode::Selective => self.intended(enabled),
+            Mode::Weighted => self.heaviest(waiting, |_, _| true),
+            Mode::Selective => self.intended(waiting),
             Mode::Pct(_) => {
-                self.give_priorities();
+                self.give_priorities(waiting.run);
                 if self.changes.contains(&self.arrivals) {
-                    let tasklet = self.held[self.first()].tasklet;
+                    let first = self.held[self.first(waiting.run)];
+                    let tasklet = waiting.run.slots[first].slot.tasklet;
                     self.priorities[tasklet.index()] = MANY - self.arrivals;
                 }
-                self.first()
+                self.first(waiting.run)
             }
             Mode::Default | Mode::Pairs | Mode::Walk | Mode::Pos => {
                 self.random.choose(self.held.len())
@@ -210,9 +248,9 @@ impl<'a> Draw<'a> {
         }
     }
 
-    fn give_priorities(&mut self) {
-        for slot in &self.held {
-            let index = slot.tasklet.index();
+    fn give_priorities(&mut self, run: &Run) {
+        for place in &self.held {
+            let index = run.slots[*place].slot.tasklet.index();
             if self.priorities.len() <= index {
                 self.priorities.resize(index + 1, 0);
             }
@@ -223,20 +261,20 @@ impl<'a> Draw<'a> {
     }
 
     /// The one with the highest priority.
-    fn first(&self) -> usize {
-        let priority = |it: &usize| self.priorities[self.held[*it].tasklet.index()];
+    fn first(&self, run: &Run) -> usize {
+        let priority = |it: &usize| self.priorities[run.slots[self.held[*it]].slot.tasklet.index()];
         (0..self.held.len()).max_by_key(priority).unwrap_or(0)
     }
 
     /// One of those that `counts`, each as likely as it has operations left that weigh.
     fn heaviest(
         &mut self,
-        enabled: &Enabled<'_>,
-        counts: impl Fn(&Self, TaskletName) -> bool,
+        waiting: &Waiting<'_>,
+        counts: impl Fn(&Self, &SlotRecord) -> bool,
     ) -> usize {
-        let tasklets = enabled.names.tasklets();
+        let tasklets = waiting.names.tasklets();
         for index in self.weights.len()..tasklets {
-            let print = enabled.names.print_of(TaskletName(index as u32));
+            let print = waiting.names.print_of(TaskletName(index as u32));
             let known = match self.mode {
                 Mode::Selective => self.known.uses.get(&(self.channel, print)),
                 _ => self.known.slots.get(&print),
@@ -244,10 +282,11 @@ impl<'a> Draw<'a> {
             self.weights.push(known.copied().unwrap_or(0));
         }
         self.done.resize(tasklets, 0);
-        let left = |own: &Self, slot: &Slot| {
-            let index = slot.tasklet.index();
+        let left = |own: &Self, place: &usize| {
+            let record = &waiting.run.slots[*place];
+            let index = record.slot.tasklet.index();
             let left = own.weights[index].saturating_sub(own.done[index]).max(1);
-            if counts(own, slot.tasklet) { left } else { 0 }
+            if counts(own, record) { left } else { 0 }
         };
         let all: usize = self.held.iter().map(|it| left(self, it)).sum();
         let mut rest = self.random.choose(all.max(1));
@@ -260,75 +299,126 @@ impl<'a> Draw<'a> {
         found.unwrap_or(0)
     }
 
+    /// Whether `record` uses the channel whose operations weigh.
+    fn weighs(&self, record: &SlotRecord, names: &Names) -> bool {
+        channels(record).any(|it| names.print_of_channel(it) == self.channel)
+    }
+
     /// Any of those who do nothing that weighs, or the one that does so next; that one is drawn by
     /// weight.
-    fn intended(&mut self, enabled: &Enabled<'_>) -> usize {
-        let weighs = |own: &Self, slot: Slot| {
-            let record = enabled.run.slot(slot);
-            let print = |it| enabled.names.print_of_channel(it) == own.channel;
-            record.is_some_and(|it| channels(it).any(print))
-        };
-        let held = |own: &Self, who: TaskletName| own.held.iter().any(|it| it.tasklet == who);
-        if !self.intended.is_some_and(|it| held(self, it)) {
-            let slot = |own: &Self, who: TaskletName| {
-                own.held.iter().find(|it| it.tasklet == who).is_some_and(|it| weighs(own, *it))
-            };
-            let any = self.held.iter().any(|it| weighs(self, *it));
-            let nth = if any { Some(self.heaviest(enabled, slot)) } else { None };
-            self.intended = nth.map(|it| self.held[it].tasklet);
+    fn intended(&mut self, waiting: &Waiting<'_>) -> usize {
+        let (slots, names) = (&waiting.run.slots, waiting.names);
+        let who = |it: &usize| slots[*it].slot.tasklet;
+        if !self.intended.is_some_and(|it| self.held.iter().any(|held| who(held) == it)) {
+            let any = self.held.iter().any(|it| self.weighs(&slots[*it], names));
+            let nth = any.then(|| self.heaviest(waiting, |own, it| own.weighs(it, names)));
+            self.intended = nth.map(|it| who(&self.held[it]));
         }
-        let free = |own: &Self, it: &Slot| own.intended == Some(it.tasklet) || !weighs(own, *it);
+        let free = |own: &Self, it: &usize| {
+            own.intended == Some(who(it)) || !own.weighs(&slots[*it], names)
+        };
         let count = self.held.iter().filter(|it| free(self, it)).count();
         let nth = self.random.choose(count.max(1));
         let found = self.held.iter().enumerate().filter(|it| free(self, it.1)).nth(nth);
         found.map_or(0, |it| it.0)
     }
 
-    /// `slot` comes to its operation.
-    fn note(&mut self, slot: Slot, enabled: &Enabled<'_>) {
-        let index = slot.tasklet.index();
+    /// The slot at `place` comes to its operation.
+    fn note(&mut self, record: &SlotRecord, names: &Names) {
+        let index = record.slot.tasklet.index();
         match self.mode {
-            Mode::Weighted => self.done[index] = slot.nth as usize + 1,
-            Mode::Selective => {
-                let record = enabled.run.slot(slot);
-                let print = |it| enabled.names.print_of_channel(it) == self.channel;
-                if record.is_some_and(|it| channels(it).any(print)) {
-                    self.done.resize(self.done.len().max(index + 1), 0);
-                    self.done[index] += 1;
-                    self.intended = None;
-                }
+            Mode::Weighted => self.done[index] = record.slot.nth as usize + 1,
+            Mode::Selective if self.weighs(record, names) => {
+                self.done.resize(self.done.len().max(index + 1), 0);
+                self.done[index] += 1;
+                self.intended = None;
             }
-            Mode::Default | Mode::Pairs | Mode::Walk | Mode::Pct(_) | Mode::Pos => {}
+            Mode::Selective
+            | Mode::Default
+            | Mode::Pairs
+            | Mode::Walk
+            | Mode::Pct(_)
+            | Mode::Pos => {}
         }
     }
 
-    /// What `slot` does when its tasklet comes to it: meets the first who waits, in any of its
+    /// What a slot does when its tasklet comes to it: meets the first who waits, in any of its
     /// branches, or goes on alone; a default only if there is nothing else.
-    fn tries(&mut self, slot: Slot, events: &[Event]) -> Option<usize> {
+    fn tries(&mut self, record: &SlotRecord, waiting: &Waiting<'_>) -> Option<Found> {
         self.ways.clear();
-        let mut default = None;
-        for (place, event) in events.iter().enumerate() {
-            let (mine, peer) = match event.second {
-                _ if event.first.slot == slot => (event.first, event.second),
-                Some(second) if second.slot == slot => (second, Some(event.first)),
-                _ => continue,
-            };
-            let rank = match (event.kind, peer) {
-                (Kind::Default, _) => {
-                    default = Some(place);
-                    None
-                }
-                (Kind::Cancelled, _) => (event.first.slot == slot).then_some(0),
-                (_, Some(peer)) => self.arrived.iter().position(|it| *it == peer.slot),
-                (_, None) => Some(0),
-            };
-            self.ways.extend(rank.map(|it| (mine.branch, it, place)));
+        for mine in 0..record.branches.len() {
+            let way = self.way(record, mine, waiting);
+            if record.branches.len() == 1 {
+                return way; // nothing to draw
+            }
+            self.ways.extend(way);
         }
+        let is_default = |it: &Found| it.kind == Kind::Default;
+        let default = self.ways.iter().rposition(is_default).map(|it| self.ways.remove(it));
         if self.ways.is_empty() {
             return default;
         }
-        self.ways.sort_unstable();
-        self.ways.dedup_by_key(|it| it.0);
-        Some(self.ways[self.random.choose(self.ways.len())].2)
+        Some(self.ways[self.random.choose(self.ways.len())])
+    }
+
+    /// What a slot can do with its branch number `mine`.
+    #[inline]
+    fn way(&mut self, record: &SlotRecord, mine: usize, waiting: &Waiting<'_>) -> Option<Found> {
+        let branch = record.branches[mine];
+        let alone = waiting.alone(record, mine);
+        if alone.is_some() || !waiting.has_peers(branch) {
+            return alone;
+        }
+        match wanted(branch) {
+            Some(end) => self.arrived.first(end, (record, mine), waiting),
+            // Who is cancelled need not have come.
+            None => waiting.places().find_map(|it| waiting.with(record, mine, (it, 0))),
+        }
+    }
+}
+
+impl Choose for Draw<'_> {
+    fn finds(&self) -> bool {
+        match self.mode {
+            Mode::Default | Mode::Pairs | Mode::Pos => false,
+            Mode::Walk | Mode::Weighted | Mode::Selective | Mode::Pct(_) => true,
+        }
+    }
+
+    /// Lets one tasklet after the other come to its operation, until one can go on there.
+    ///
+    /// So the order is that of a scheduler that runs one ready tasklet after the other, where
+    /// those who wait are served first come first served.
+    fn find(&mut self, waiting: &Waiting<'_>, fresh: Range<usize>) -> Option<Event> {
+        self.hold(fresh, waiting);
+        while !self.held.is_empty() {
+            let nth = self.pick(waiting);
+            (nth + 1..self.held.len()).for_each(|it| self.held.swap(it - 1, it));
+            let Some(place) = self.held.pop() else { break };
+            let record = &waiting.run.slots[place];
+            self.arrivals += 1;
+            self.note(record, waiting.names);
+            if let Some(found) = self.tries(record, waiting) {
+                if found.kind == Kind::Cancelled {
+                    self.held.retain(|it| found.peer != Some(*it));
+                }
+                return Some(waiting.event(record, found));
+            }
+            self.arrived.add(place, record);
+        }
+        None
+    }
+
+    fn choose(&mut self, enabled: &Enabled<'_>) -> Choice {
+        let nth = match self.mode {
+            Mode::Default => 0,
+            Mode::Pos => self.highest(enabled.events),
+            Mode::Pairs => self.random.choose(enabled.events.len()),
+            // Only timers are left, or meetings of slots that wait since an earlier time.
+            Mode::Walk | Mode::Weighted | Mode::Selective | Mode::Pct(_) => {
+                self.random.choose(enabled.events.len())
+            }
+        };
+        Choice::Take(nth)
     }
 }

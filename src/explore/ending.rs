@@ -47,10 +47,10 @@ impl Board<'_> {
     pub(super) fn withdraw_all(&mut self) {
         let past = self.live[0].clock.clone();
         let last = self.run.events.len().checked_sub(1);
-        for place in self.waiting.drain(..) {
+        for place in self.pending.iter_mut().filter_map(Option::take) {
             let record = &mut self.run.slots[place];
             record.consumed = last;
-            self.live[record.slot.tasklet.index()].pending = None;
+            self.asked.remove(&record.branches);
         }
         for live in self.live.iter_mut().filter(|it| it.alive) {
             live.trace = mix(live.trace, ENDING);
@@ -59,8 +59,6 @@ impl Board<'_> {
                 live.clock.join(&past);
             }
         }
-        self.open.clear();
-        self.fresh.clear();
         self.stale = true;
     }
 }

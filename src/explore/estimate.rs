@@ -15,8 +15,8 @@ use std::cell::Cell;
 
 use crate::kernel::choice::Choices;
 
-use super::board::Desk;
 use super::event::{Event, Names, Slot};
+use super::live::Desk;
 use super::run::Run;
 use super::system::{Choice, Enabled, Rules, System, execute_at};
 use super::verdict::Settings;

@@ -1,9 +1,11 @@
-//! What is known about each tasklet during a run, and the state that all of it makes.
+//! What is known about each tasklet during a run, the state that all of it makes, and the memory
+//! that one run leaves to the next.
 //!
 //! Always: two runs with the same state have the same futures.
 
+use super::asked::Asked;
 use super::clock::Clock;
-use super::event::{Names, TaskletName, mix};
+use super::event::{Event, Names, TaskletName, mix};
 use super::run::Run;
 
 /// What the board knows about a tasklet that runs.
@@ -15,8 +17,6 @@ pub(super) struct Live {
     pub(super) children: u32,
     /// How many channels it has made.
     pub(super) channels: u32,
-    /// Its pending slot, as a place in the run's slots.
-    pub(super) pending: Option<usize>,
     /// Hash of all it has seen.
     pub(super) view: u64,
     /// Hash of what the program says that it has seen.
@@ -31,11 +31,52 @@ pub(super) struct Live {
     pub(super) daemon: bool,
 }
 
+/// What a run needs memory for; it is used again by the next one.
+#[derive(Debug)]
+pub(super) struct Desk {
+    /// The record; it is taken out of here, and may be put back.
+    pub(super) run: Run,
+    pub(super) live: Vec<Live>,
+    pub(super) pending: Vec<Option<usize>>,
+    pub(super) asked: Asked,
+    pub(super) enabled: Vec<Event>,
+    /// Whether runs are recorded without clocks and views, which few need.
+    pub(super) light: bool,
+    /// Set if the last run was given up because it could not go on without clocks.
+    pub(super) missing: bool,
+}
+
+impl Default for Desk {
+    fn default() -> Desk {
+        Desk {
+            run: Run::new(),
+            live: Vec::new(),
+            pending: Vec::new(),
+            asked: Asked::default(),
+            enabled: Vec::new(),
+            light: false,
+            missing: false,
+        }
+    }
+}
+
+impl Desk {
+    /// A desk whose runs are recorded without clocks, if they can be.
+    pub(super) fn light() -> Desk {
+        Desk { light: true, ..Desk::default() }
+    }
+}
+
 /// Equal for two states that have the same futures.
 ///
 /// A state is what each tasklet has seen. It is also who knows of which drop and of which end,
 /// because that decides which selects can meet; and the time.
-pub(super) fn state_key(names: &Names, run: &Run, live: &[Live], now: u64) -> u64 {
+pub(super) fn state_key(
+    names: &Names,
+    run: &Run,
+    (live, pending): (&[Live], &[Option<usize>]),
+    now: u64,
+) -> u64 {
     let mut key = mix(0, now);
     for (index, one) in live.iter().enumerate() {
         let tasklet = TaskletName(index as u32);
@@ -43,7 +84,7 @@ pub(super) fn state_key(names: &Names, run: &Run, live: &[Live], now: u64) -> u6
             continue;
         }
         let mut word = mix(mix(one.view, u64::from(one.alive)), one.time);
-        if let Some(place) = one.pending {
+        if let Some(place) = pending[index] {
             word = mix(word, run.slots[place].time);
         }
         for (place, end) in run.ends.iter().flatten().enumerate() {

@@ -46,14 +46,15 @@
 //! that it is done to.
 //!
 //! Files in reading order: `event` (names, slots, events), `clock`, `run` (the record and its
-//! rules), `listing` and `board` (what may happen next), with `live` and `notes`; `system` (the
-//! seam), `program` and `bridge` (tasklets as a system), `verdict`; the searches: `dpor` with
-//! `races` and `wakeup`, `random` with `draw`, the others; `replay`; `session`, with `witness`,
-//! `isolation`, `ending`, `quiet`, `watchdog`; `report`, with `chart` and `details`.
+//! rules), `listing` and `board` (what may happen next), with `asked`, `live` and `notes`;
+//! `system` (the seam), `program` and `bridge` (tasklets as a system), `verdict`; the searches:
+//! `dpor` with `races` and `wakeup`, `random` with `draw`, the others; `replay`; `session`, with
+//! `witness`, `isolation`, `ending`, `quiet`, `watchdog`; `report`, with `chart` and `details`.
 //!
 //! Deliberately absent: any way of its own to run tasklets. `program` sees the news of a controlled
 //! run, and decides what happens.
 
+mod asked;
 mod board;
 mod bounded;
 mod bridge;

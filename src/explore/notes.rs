@@ -8,6 +8,7 @@ use super::details::Details;
 use super::event::{Branch, TaskletName, mix};
 use super::replay::Overrides;
 use super::run::Outcome;
+use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::panic::Location;
 
@@ -19,17 +20,19 @@ impl Board<'_> {
         branches: &[Branch],
         at: &'static Location<'static>,
     ) {
-        self.offer_with_at(tasklet, branches.iter().map(|it| (*it, None)), at);
+        self.publish_at(tasklet, SmallVec::from_slice(branches), Vec::new(), at);
     }
 
-    /// As [`offer_with`](Self::offer_with), and says where in the source the operation is.
-    pub(super) fn offer_with_at(
+    /// As [`publish`](Self::publish), and says where in the source the operation is.
+    #[inline]
+    pub(super) fn publish_at(
         &mut self,
         tasklet: TaskletName,
-        branches: impl IntoIterator<Item = (Branch, Option<u64>)>,
+        branches: SmallVec<[Branch; 2]>,
+        digests: Vec<Option<u64>>,
         at: &'static Location<'static>,
     ) {
-        self.offer_with(tasklet, branches);
+        self.publish(tasklet, branches, digests);
         self.run.places.push(at);
     }
 
@@ -54,6 +57,13 @@ impl Board<'_> {
         let live = self.live(tasklet);
         live.observed = mix(live.observed, digest);
         live.view = mix(live.view, digest);
+    }
+
+    /// `tasklet` panicked, and [`end`](Self::end) follows.
+    pub fn panicked(&mut self, tasklet: TaskletName, message: impl Into<String>) {
+        if self.panic.is_none() {
+            self.panic = Some((tasklet, message.into()));
+        }
     }
 
     /// `tasklet` panics just now.

@@ -20,10 +20,10 @@ use std::thread;
 
 use parking_lot::Mutex;
 
-use super::board::Desk;
 use super::dpor::{Tree, exhaust, follow};
 use super::draw::{Draw, Known};
 use super::event::{Event, Names};
+use super::live::Desk;
 use super::random::{Mode, Plan};
 use super::run::Run;
 use super::system::{Rules, System};

@@ -4,7 +4,7 @@
 //! again; each OS thread has its own.
 
 use super::board::Board;
-use super::bridge::Bridge;
+use super::bridge::{Bridge, Memory};
 use super::quiet::{self, Quiet};
 use super::system::System;
 use super::watchdog::{self, Pulse};
@@ -27,12 +27,14 @@ struct Bench {
     limit: Duration,
     runtime: Runtime,
     pulse: Arc<Pulse>,
+    memory: Memory,
 }
 
 impl Bench {
     fn new(program: &str, limit: Duration) -> Bench {
         let runtime = Runtime::builder().controlled().build();
-        Bench { program: program.into(), limit, runtime, pulse: Pulse::new(program, limit) }
+        let (pulse, memory) = (Pulse::new(program, limit), Memory::default());
+        Bench { program: program.into(), limit, runtime, pulse, memory }
     }
 }
 
@@ -97,10 +99,10 @@ impl<M: Fn() + ?Sized> System for Program<'_, M> {
     fn run(&self, board: &mut Board<'_>) {
         let quiet = Quiet::new();
         let bench = BENCH.take().filter(|it| it.program == self.name && it.limit == self.limit);
-        let bench = bench.unwrap_or_else(|| Bench::new(&self.name, self.limit));
+        let mut bench = bench.unwrap_or_else(|| Bench::new(&self.name, self.limit));
         // Each begins by an event of its own, but for the root.
         let spawns = u32::try_from(board.rules.events_max).unwrap_or(u32::MAX).saturating_add(2);
-        let mut bridge = Bridge::new(board, &bench.pulse);
+        let mut bridge = Bridge::new(board, &bench.pulse, std::mem::take(&mut bench.memory));
         bench.pulse.run(true);
         let main = || (self.main)();
         let panics = bench.runtime.run_controlled(&main, spawns, &mut bridge, self.at);
@@ -119,6 +121,7 @@ impl<M: Fn() + ?Sized> System for Program<'_, M> {
             let message = format!("{}{place}", panicked.message);
             bridge.board.panicked(bridge.doer(who), message);
         }
+        bench.memory = bridge.rest();
         BENCH.set(Some(bench));
         drop(quiet);
     }

@@ -13,8 +13,8 @@
 
 use super::Defect;
 use super::dpor::Node;
-use super::event::{Branch, Event, Kind, Offer};
-use super::run::Run;
+use super::event::{Branch, Event, Kind, Offer, TaskletName};
+use super::run::{Run, SlotRecord};
 use super::system::Rules;
 use super::wakeup::{Bits, Reversal};
 
@@ -25,12 +25,15 @@ type Place = (usize, u16);
 #[derive(Debug)]
 pub(super) struct Races {
     rules: Rules,
-    /// The branches that receive on each channel, in the order of slots; indexed by channel.
-    receivers: Vec<Vec<Place>>,
+    /// The branches of each tasklet that receive on each channel, in the order of slots; indexed
+    /// by channel and tasklet.
+    receivers: Vec<Vec<Vec<Place>>>,
     /// The branches that send.
-    senders: Vec<Vec<Place>>,
+    senders: Vec<Vec<Vec<Place>>>,
     /// The branches that cancel each tasklet.
     cancels: Vec<Vec<Place>>,
+    /// Branches that those of a slot may have met. Memory.
+    peers: Vec<Place>,
     /// Events of two slots that were possible at the same time, with the places of the slots.
     pairs: Vec<(usize, usize, Event)>,
     /// For each event of the run those that have it in their past, and itself.
@@ -47,6 +50,7 @@ impl Races {
             receivers: Vec::new(),
             senders: Vec::new(),
             cancels: Vec::new(),
+            peers: Vec::new(),
             pairs: Vec::new(),
             future: Vec::new(),
             slots: 0,
@@ -113,10 +117,9 @@ impl Races {
         let common = run.slots.partition_point(|it| it.published <= fresh);
         self.slots = self.slots.min(common);
         let (slots, old) = (self.slots, |it: &Place, slots: usize| it.0 < slots);
-        for table in [&mut self.receivers, &mut self.senders, &mut self.cancels] {
-            for places in table.iter_mut() {
-                places.truncate(places.partition_point(|it| old(it, slots)));
-            }
+        let channels = self.receivers.iter_mut().chain(&mut self.senders).flatten();
+        for places in channels.chain(&mut self.cancels) {
+            places.truncate(places.partition_point(|it| old(it, slots)));
         }
         let newest = |it: &(usize, usize, Event)| it.0.max(it.1);
         self.pairs.truncate(self.pairs.partition_point(|it| newest(it) < slots));
@@ -156,14 +159,16 @@ impl Races {
             let mine = (place, index as u16);
             match *branch {
                 Branch::Send(channel) if meetings => {
-                    let peers = &self.receivers[channel.index()];
-                    pair(run, &mut self.pairs, Kind::Meeting, peers.iter().map(|it| (mine, *it)));
-                    self.senders[channel.index()].push(mine);
+                    concurrent(run, record, &self.receivers[channel.index()], &mut self.peers);
+                    let all = self.peers.iter().map(|it| (mine, *it));
+                    pair(run, &mut self.pairs, Kind::Meeting, all);
+                    add(&mut self.senders[channel.index()], record, mine);
                 }
                 Branch::Receive(channel) if meetings => {
-                    let peers = &self.senders[channel.index()];
-                    pair(run, &mut self.pairs, Kind::Meeting, peers.iter().map(|it| (*it, mine)));
-                    self.receivers[channel.index()].push(mine);
+                    concurrent(run, record, &self.senders[channel.index()], &mut self.peers);
+                    let all = self.peers.iter().map(|it| (*it, mine));
+                    pair(run, &mut self.pairs, Kind::Meeting, all);
+                    add(&mut self.receivers[channel.index()], record, mine);
                 }
                 Branch::Cancel(target) if cancels => {
                     let peers = run.of[target.index()].iter().filter(|it| **it < place);
@@ -183,6 +188,27 @@ impl Races {
         let all = peers.iter().map(|it| (*it, (place, 0)));
         pair(run, &mut self.pairs, Kind::Cancelled, all);
     }
+}
+
+/// Puts into `peers` those at one end of a channel that are not in the past of `record`, in the
+/// order of slots.
+fn concurrent(run: &Run, record: &SlotRecord, end: &[Vec<Place>], peers: &mut Vec<Place>) {
+    peers.clear();
+    for (tasklet, places) in end.iter().enumerate() {
+        let past = record.clock.slots(TaskletName::numbered(tasklet));
+        let first = places.partition_point(|it| run.slots[it.0].slot.nth < past);
+        peers.extend_from_slice(&places[first..]);
+    }
+    peers.sort_unstable();
+}
+
+/// Adds a branch of `record` to one end of a channel.
+fn add(end: &mut Vec<Vec<Place>>, record: &SlotRecord, branch: Place) {
+    let tasklet = record.slot.tasklet.index();
+    if end.len() <= tasklet {
+        end.resize_with(tasklet + 1, Vec::new);
+    }
+    end[tasklet].push(branch);
 }
 
 /// Adds those of `all` that were possible at the same time.

@@ -6,13 +6,13 @@
 
 use std::ops::Range;
 
-use super::board::Desk;
 use super::dpor;
 use super::draw::{Draw, Known};
 use super::estimate::Descent;
 use super::event::{Names, mix};
+use super::live::Desk;
 use super::run::Run;
-use super::system::{Choice, System, execute_at};
+use super::system::{System, execute_with};
 use super::verdict::{Settings, Verdict};
 
 /// How a schedule is drawn.
@@ -81,9 +81,7 @@ impl Plan {
         let (mode, seed) = self.of(execution);
         loop {
             draw.start(mode, seed);
-            execute_at(desk, system, names, settings.rules, &mut |enabled| {
-                Choice::Take(draw.choose(enabled))
-            });
+            execute_with(desk, system, names, settings.rules, draw);
             if !desk.missing {
                 return;
             }

@@ -7,6 +7,7 @@
 use smallvec::SmallVec;
 use std::panic::Location;
 
+use super::asked::wanted;
 use super::clock::Clock;
 use super::details::Details;
 use super::event::{Branch, ChannelName, Event, Kind, Names, Side, Slot, TaskletName};
@@ -296,17 +297,39 @@ impl Run {
     }
 
     /// How `branch` of `slot` can complete alone, as far as has happened.
+    #[inline(always)]
     pub(super) fn kind_alone(&self, slot: &SlotRecord, branch: Branch, lax: bool) -> Option<Kind> {
-        let gone = |channel: ChannelName, side| {
-            self.ends[channel.index()][side as usize].closed.then_some(Kind::Closed)
-        };
-        match branch {
-            Branch::Send(channel) => gone(channel, Side::Receiver),
-            Branch::Receive(channel) => gone(channel, Side::Sender),
-            Branch::Default | Branch::Timer(_) | Branch::Join(_) | Branch::Cancel(_) => {
-                self.alone(slot, branch, lax).map(|it| it.0)
+        match wanted(branch) {
+            Some((channel, peers)) => {
+                let closed = self.end(channel, peers).is_some_and(|it| it.closed);
+                closed.then_some(Kind::Closed)
             }
+            None => self.kind_by_itself(slot, branch, lax),
         }
+    }
+
+    fn kind_by_itself(&self, slot: &SlotRecord, branch: Branch, lax: bool) -> Option<Kind> {
+        let (kind, can) = match branch {
+            Branch::Send(_) | Branch::Receive(_) => return None,
+            Branch::Default => {
+                let sure = |it: &Branch| {
+                    *it != Branch::Default && self.ready_within(slot, *it, &slot.clock)
+                };
+                (Kind::Default, !slot.branches.iter().any(sure))
+            }
+            Branch::Timer(deadline) if lax => {
+                let earlier = |it: &Branch| matches!(it, Branch::Timer(at) if *at < deadline);
+                (Kind::Timer, !slot.branches.iter().any(earlier))
+            }
+            Branch::Timer(deadline) => {
+                let reached = || self.ticks.iter().any(|it| it.time >= deadline);
+                (Kind::Timer, deadline <= slot.time || reached())
+            }
+            Branch::Join(other) | Branch::Cancel(other) => {
+                (Kind::Ended, self.ended(other).is_some())
+            }
+        };
+        can.then_some(kind)
     }
 
     /// What must have happened before `branch` of `slot` can complete alone, and how it then does;
@@ -317,39 +340,22 @@ impl Run {
         branch: Branch,
         lax: bool,
     ) -> Option<(Kind, Clock)> {
-        let gone = |channel, side| {
-            let end = self.end(channel, side).filter(|it| it.closed)?;
-            Some((Kind::Closed, end.drops.clone()))
-        };
-        match branch {
+        let kind = self.kind_alone(slot, branch, lax)?;
+        let gone = |channel, side| self.end(channel, side).map(|it| it.drops.clone());
+        let past = match branch {
             Branch::Send(channel) => gone(channel, Side::Receiver),
             Branch::Receive(channel) => gone(channel, Side::Sender),
-            Branch::Default => {
-                let sure = slot
-                    .branches
-                    .iter()
-                    .any(|it| *it != Branch::Default && self.ready_within(slot, *it, &slot.clock));
-                (!sure).then(|| (Kind::Default, Clock::default()))
+            Branch::Timer(deadline) if !lax && deadline > slot.time => {
+                let tick = self.ticks.iter().find(|it| it.time >= deadline);
+                tick.map(|it| it.clock.clone())
             }
-            Branch::Timer(deadline) if lax => {
-                let earlier = |it: &Branch| matches!(it, Branch::Timer(at) if *at < deadline);
-                let first = !slot.branches.iter().any(earlier);
-                first.then(|| (Kind::Timer, Clock::default()))
-            }
-            Branch::Timer(deadline) if deadline <= slot.time => {
-                Some((Kind::Timer, Clock::default()))
-            }
-            Branch::Timer(deadline) => {
-                let tick = self.ticks.iter().find(|it| it.time >= deadline)?;
-                Some((Kind::Timer, tick.clock.clone()))
-            }
-            Branch::Join(other) => self.ended(other).map(|past| (Kind::Ended, past.clone())),
+            Branch::Default | Branch::Timer(_) => None,
+            Branch::Join(other) => self.ended(other).cloned(),
             // It comes too late as soon as the last operation is over: what the tasklet drops
             // after that may come later still.
-            Branch::Cancel(other) => {
-                self.ended(other).map(|past| (Kind::Ended, past.without_drops(other)))
-            }
-        }
+            Branch::Cancel(other) => self.ended(other).map(|it| it.without_drops(other)),
+        };
+        Some((kind, past.unwrap_or_default()))
     }
 
     /// Whether `branch` is sure to be ready, when `past` has happened, before any peer comes.

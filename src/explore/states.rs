@@ -12,9 +12,9 @@
 
 use std::collections::BTreeSet;
 
-use super::board::Desk;
 use super::brute::Ways;
 use super::event::{Branch, Event, Names};
+use super::live::Desk;
 use super::run::Run;
 use super::system::{Choice, Enabled, System, execute_at};
 use super::verdict::{Settings, Verdict};

@@ -4,9 +4,12 @@
 //! values that its tasklets hand over, do not decide.
 
 use super::Defect;
-use super::board::{Board, Desk};
+use super::board::Board;
 use super::event::{Event, Names};
+use super::listing::Waiting;
+use super::live::Desk;
 use super::run::Run;
+use std::ops::Range;
 
 /// A program that can be run again and again under control.
 ///
@@ -97,8 +100,6 @@ pub struct Enabled<'a> {
     pub run: &'a Run,
     /// The names in it.
     pub names: &'a Names,
-    /// The slots that wait, as places in the run's, in the order of spawn paths.
-    pub(super) waiting: &'a [usize],
     /// Computes the state.
     pub(super) state: &'a dyn Fn() -> u64,
 }
@@ -137,6 +138,32 @@ pub fn execute(
     desk.run
 }
 
+/// What decides which of the events happens that may.
+pub(super) trait Choose {
+    /// Whether it can [find](Self::find) events.
+    fn finds(&self) -> bool {
+        false
+    }
+
+    /// The next event, if it finds one without a list of them all; something may happen, and the
+    /// slots `fresh`, as places in the run's, have come since it was asked last.
+    fn find(&mut self, _waiting: &Waiting<'_>, _fresh: Range<usize>) -> Option<Event> {
+        None
+    }
+
+    /// Chooses from the list.
+    fn choose(&mut self, enabled: &Enabled<'_>) -> Choice;
+}
+
+/// Chooses from lists only.
+struct FromList<'a>(&'a mut dyn FnMut(&Enabled<'_>) -> Choice);
+
+impl Choose for FromList<'_> {
+    fn choose(&mut self, enabled: &Enabled<'_>) -> Choice {
+        (self.0)(enabled)
+    }
+}
+
 /// As [`execute`]; the record stays at the desk.
 pub(super) fn execute_at(
     desk: &mut Desk,
@@ -144,6 +171,17 @@ pub(super) fn execute_at(
     names: &mut Names,
     rules: Rules,
     choose: &mut dyn FnMut(&Enabled<'_>) -> Choice,
+) {
+    execute_with(desk, system, names, rules, &mut FromList(choose));
+}
+
+/// As [`execute_at`], by somebody who may not need a list.
+pub(super) fn execute_with(
+    desk: &mut Desk,
+    system: &dyn System,
+    names: &mut Names,
+    rules: Rules,
+    choose: &mut dyn Choose,
 ) {
     let mut board = Board::new(names, std::mem::take(desk), rules, choose);
     system.run(&mut board);

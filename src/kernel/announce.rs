@@ -36,10 +36,7 @@ pub(crate) enum Stops {
 /// The running tasklet, if its run is under control.
 #[inline]
 pub(crate) fn controlled() -> Option<Rc<Task>> {
-    if !running::looks_at_all() {
-        return None;
-    }
-    running::current().filter(|it| it.home.controlled().is_some())
+    running::current_if(|it| it.has(flag::TRACED) && it.home.controlled().is_some())
 }
 
 /// Announces an operation of the running tasklet and waits until a way of it is chosen.
@@ -73,10 +70,9 @@ pub(crate) fn announce(
         {
             return Err(running::fail(&task, why));
         }
-        let wait = Wait::open(task.clone());
+        wait::open(&task);
         let own = ways.len();
-        let until = deadline(&task, stops).map(Way::Timer);
-        control.tell_announced(wait, ways.iter().copied().chain(until), at);
+        control.tell_announced(task.id(), (ways, deadline(&task, stops)), at);
         let outcome = running::park(&task, doing, at);
         if outcome >= wait::NO_BRANCH {
             if stops == Stops::All
@@ -96,8 +92,8 @@ pub(crate) fn announce(
 
 /// Why a new operation of `task` fails at once.
 fn stopped(task: &Task) -> Option<Halt> {
-    let now = task.home.clock.now();
-    if task.extra_if_any().is_some_and(|it| it.deadline.get().is_some_and(|it| it <= now)) {
+    let deadline = task.extra_if_any().and_then(|it| it.deadline.get());
+    if deadline.is_some_and(|it| it <= task.home.clock.now()) {
         task.set(flag::TIMED_OUT);
     }
     task.interruption()

@@ -60,13 +60,6 @@ pub(crate) enum News {
         last: bool,
         name: Option<Rc<str>>,
     },
-    /// A tasklet waits under `wait` for one of its ways to be decided: the next so many of those
-    /// that were told beside the news.
-    Announced {
-        wait: Wait,
-        ways: usize,
-        at: &'static Location<'static>,
-    },
     /// A tasklet that has met a partner need not wait for it any longer: the operation is done,
     /// or has to be begun again. Whoever controls the run lets it go.
     Freed {
@@ -99,12 +92,40 @@ pub(crate) enum News {
     },
 }
 
+/// A tasklet waits for one of its ways to be decided. It is kept beside the news, which are far
+/// fewer.
+#[derive(Clone, Copy)]
+pub(crate) struct Announced {
+    pub(crate) by: TaskletId,
+    /// How many of the ways that were told beside are its own: the next ones.
+    pub(crate) ways: usize,
+    /// How many news were told before.
+    pub(crate) news: usize,
+    pub(crate) at: &'static Location<'static>,
+}
+
+/// What was told and nobody has taken yet.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) news: Vec<News>,
+    pub(crate) announced: Vec<Announced>,
+    /// The ways of all who announced something, in order.
+    pub(crate) ways: Vec<Way>,
+}
+
+impl Told {
+    /// Forgets all; the memory stays.
+    pub(crate) fn clear(&mut self) {
+        self.news.clear();
+        self.announced.clear();
+        self.ways.clear();
+    }
+}
+
 /// What a controlled run keeps for who controls it.
 pub(crate) struct Control {
     on: Cell<bool>,
-    news: RefCell<Vec<News>>,
-    /// The ways of announced operations, in the order of the news.
-    ways: RefCell<Vec<Way>>,
+    told: RefCell<Box<Told>>,
     /// Tasklets that may be spawned still.
     spawns_left: Cell<u32>,
     /// The tasklets of this run, and later ones, have this stamp or one of those that come next.
@@ -117,8 +138,7 @@ impl Control {
     pub(crate) fn new() -> Control {
         Control {
             on: Cell::new(false),
-            news: RefCell::default(),
-            ways: RefCell::default(),
+            told: RefCell::default(),
             spawns_left: Cell::new(0),
             first_stamp: Cell::new(0),
             ending: Cell::new(None),
@@ -135,8 +155,9 @@ impl Control {
     /// Lets the run go its own way; what it tells from here on is forgotten.
     pub(crate) fn end(&self) {
         self.on.set(false);
-        let told = (self.news.take(), self.ways.take());
-        drop(told);
+        let mut told = self.told.take();
+        told.clear();
+        self.told.replace(told);
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -145,29 +166,33 @@ impl Control {
 
     pub(crate) fn tell(&self, news: News) {
         if self.on.get() {
-            self.news.borrow_mut().push(news);
+            self.told.borrow_mut().news.push(news);
         }
     }
 
-    /// Tells of an operation that waits.
+    /// Tells of an operation that waits, perhaps only until some time.
     pub(super) fn tell_announced(
         &self,
-        wait: Wait,
-        ways: impl Iterator<Item = Way>,
+        by: TaskletId,
+        (ways, until): (&[Way], Option<Nanos>),
         at: &'static Location<'static>,
     ) {
-        let mut told = self.ways.borrow_mut();
-        let before = told.len();
-        told.extend(ways);
-        let ways = told.len() - before;
-        drop(told);
-        self.tell(News::Announced { wait, ways, at });
+        if !self.on.get() {
+            return;
+        }
+        let mut told = self.told.borrow_mut();
+        match ways {
+            [way] => told.ways.push(*way),
+            ways => told.ways.extend_from_slice(ways),
+        }
+        told.ways.extend(until.map(Way::Timer));
+        let (ways, news) = (ways.len() + usize::from(until.is_some()), told.news.len());
+        told.announced.push(Announced { by, ways, news, at });
     }
 
-    /// Moves what has been told since into `news` and `ways`.
-    pub(crate) fn take(&self, news: &mut Vec<News>, ways: &mut Vec<Way>) {
-        news.append(&mut self.news.borrow_mut());
-        ways.append(&mut self.ways.borrow_mut());
+    /// What has been told since, in exchange for `empty`.
+    pub(crate) fn take(&self, empty: Box<Told>) -> Box<Told> {
+        self.told.replace(empty)
     }
 
     /// Counts a tasklet; false if there have been too many.

@@ -42,6 +42,12 @@ pub(crate) fn current() -> Option<Rc<Task>> {
     stage::shown(Running)
 }
 
+/// The running tasklet, if it is one that `f` wants.
+#[inline(always)]
+pub(crate) fn current_if(f: impl FnOnce(&Task) -> bool) -> Option<Rc<Task>> {
+    with(|it| it.filter(|it| f(it)).cloned())
+}
+
 /// Calls `f` with the running tasklet.
 #[inline(always)]
 fn with<R>(f: impl FnOnce(Option<&Rc<Task>>) -> R) -> R {
@@ -76,7 +82,7 @@ pub(crate) fn parked_at() -> u64 {
 
 /// The running tasklet, if somebody listens to what it does.
 pub(crate) fn traced() -> Option<Rc<Task>> {
-    current().filter(|it| it.home.traced)
+    current_if(|it| it.home.traced)
 }
 
 /// What every operation passes first: interruption (if it may wait) and giving way.
@@ -97,6 +103,17 @@ pub(crate) fn passes(stamp: u32) -> bool {
 #[cold]
 #[inline(never)]
 fn slow_gate(may_wait: bool) -> Result<bool, Halt> {
+    let goes_on = |it: &Task| !it.has(flag::INTERRUPTED) && it.spend();
+    match with(|it| it.map(|it| goes_on(it).then(|| it.has(flag::TRACED)))) {
+        None => return Ok(false),
+        Some(Some(traced)) => return Ok(traced),
+        Some(None) => {}
+    }
+    stop_at_gate(may_wait)
+}
+
+#[inline(never)]
+fn stop_at_gate(may_wait: bool) -> Result<bool, Halt> {
     let Some(task) = current() else { return Ok(false) };
     if may_wait && let Some(why) = task.interruption() {
         return Err(fail(&task, why));

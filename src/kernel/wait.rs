@@ -31,9 +31,7 @@ impl Wait {
     /// Opens the next wait of `task`, which must be running and have none open.
     #[inline(always)]
     pub(crate) fn open(task: Rc<Task>) -> Wait {
-        let serial = task.serial.get() + 1;
-        debug_assert!(serial & 1 == 1, "a wait is open already");
-        task.serial.set(serial);
+        let serial = open(&task);
         Wait { task, serial }
     }
 
@@ -139,6 +137,15 @@ impl Wait {
     }
 }
 
+/// Opens the next wait of `task`, for who settles it by [`settle_decided`]; returns its number.
+#[inline(always)]
+pub(super) fn open(task: &Task) -> u64 {
+    let serial = task.serial.get() + 1;
+    debug_assert!(serial & 1 == 1, "a wait is open already");
+    task.serial.set(serial);
+    serial
+}
+
 impl std::fmt::Debug for Wait {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "wait {} of {:?}", self.serial, self.task)
@@ -199,6 +206,14 @@ pub(crate) fn settle_now(task: &Rc<Task>, outcome: u32) {
         task.set(flag::STOPPED);
         task.home.stopped.set(task.home.stopped.get() + 1);
         Wait { task: task.clone(), serial: task.serial.get() }.settle(outcome);
+    }
+}
+
+/// Settles whatever wait of `task` is open as somebody has decided who controls the run.
+pub(crate) fn settle_decided(task: &Rc<Task>, outcome: u32) {
+    if task.is_waiting() {
+        settle_here(task, outcome);
+        task.home.ready.push(task.clone());
     }
 }
 

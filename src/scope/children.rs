@@ -12,6 +12,7 @@ use crate::kernel::wait::Wait;
 use crate::tasklet::TaskletRef;
 use crate::time::Region;
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -94,19 +95,26 @@ impl Children {
 
     /// [`await_all`](Self::await_all) as announced: for each child, whether or not it has ended.
     fn await_announced(&self) {
-        let mut joined = Vec::new();
+        let (mut known, mut left, mut joined) = (0, VecDeque::new(), BTreeSet::new());
         loop {
             let stopped = self.parent.has(flag::CANCELLED) && self.parent.interruption().is_some();
             if stopped && !self.cancelled.get() {
                 self.cancel();
             }
-            let mut left = self.known();
-            left.retain(|it| !joined.contains(&it.id()));
-            let Some(child) = left.first() else { break };
+            let count = self.tasks.borrow().len(); // under control none is forgotten
+            if known != count {
+                known = count;
+                left = VecDeque::from(self.known());
+                left.retain(|it| !joined.contains(&it.id()));
+            }
+            let Some(child) = left.front() else { break };
             let doing = Doing::ScopeEnd(left.len() as u32);
             match announce::until_ended(&self.parent, child, doing, self.at) {
                 None => break,
-                Some(true) => joined.push(child.id()),
+                Some(true) => {
+                    joined.insert(child.id());
+                    left.pop_front();
+                }
                 Some(false) => {}
             }
         }

@@ -58,8 +58,10 @@ impl Scheduler {
                     self.after_turn(task, turn);
                 }
             }
-            let given_up = self.home.given_up.take();
-            given_up.iter().for_each(|it| self.abandon(it));
+            if !self.home.given_up.borrow().is_empty() {
+                let given_up = self.home.given_up.take();
+                given_up.iter().for_each(|it| self.abandon(it));
+            }
             if !decide() && self.home.ready.is_empty() {
                 break;
             }

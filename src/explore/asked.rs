@@ -1,0 +1,144 @@
+//! Who waits for whom, counted: how many branches of the slots that wait are at which end of which
+//! channel.
+//!
+//! Always: a slot is counted from when it is published until it is completed; while `is_certain`,
+//! something may happen.
+
+use smallvec::SmallVec;
+
+use super::event::{Branch, ChannelName, Side};
+
+/// The counts of one run.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// Sender first; indexed by channel.
+    ends: Vec<[End; 2]>,
+    /// The channels at both of whose ends a slot waits that has no other branch, and the slots
+    /// that can do nothing but go on.
+    certain: usize,
+    /// Whether any slot ever cancelled another.
+    cancels: bool,
+    /// Whether any slot ever waited for the end of a tasklet.
+    watches: bool,
+}
+
+/// One end of a channel.
+#[derive(Clone, Copy, Debug, Default)]
+struct End {
+    /// All branches.
+    all: u32,
+    /// Those that are the only one of their slot: two of them can always meet.
+    only: u32,
+}
+
+/// The channel of `branch` and the end where its partner is; none if it needs none.
+#[inline]
+pub(super) fn wanted(branch: Branch) -> Option<(ChannelName, Side)> {
+    match branch {
+        Branch::Send(channel) => Some((channel, Side::Receiver)),
+        Branch::Receive(channel) => Some((channel, Side::Sender)),
+        Branch::Default | Branch::Timer(_) | Branch::Join(_) | Branch::Cancel(_) => None,
+    }
+}
+
+impl Asked {
+    /// Nobody waits.
+    pub(super) fn clear(&mut self) {
+        self.ends.clear();
+        (self.certain, self.cancels, self.watches) = (0, false, false);
+    }
+
+    /// Makes room for a channel.
+    pub(super) fn make(&mut self, channel: ChannelName) {
+        if self.ends.len() <= channel.index() {
+            self.ends.resize(channel.index() + 1, Default::default());
+        }
+    }
+
+    /// A slot with these branches is published.
+    pub(super) fn add(&mut self, branches: &SmallVec<[Branch; 2]>) {
+        let only = branches.len() == 1;
+        for branch in branches {
+            let Some((channel, peers)) = wanted(*branch) else {
+                self.certain += usize::from(only && *branch == Branch::Default);
+                self.cancels |= matches!(branch, Branch::Cancel(_));
+                self.watches |= matches!(branch, Branch::Join(_) | Branch::Cancel(_));
+                continue;
+            };
+            let ends = &mut self.ends[channel.index()];
+            let mine = &mut ends[1 - peers as usize];
+            mine.all += 1;
+            if only {
+                mine.only += 1;
+                let first = mine.only == 1;
+                self.certain += usize::from(first && ends[peers as usize].only > 0);
+            }
+        }
+    }
+
+    /// It is completed.
+    pub(super) fn remove(&mut self, branches: &SmallVec<[Branch; 2]>) {
+        let only = branches.len() == 1;
+        for branch in branches {
+            let Some((channel, peers)) = wanted(*branch) else {
+                self.certain -= usize::from(only && *branch == Branch::Default);
+                continue;
+            };
+            let ends = &mut self.ends[channel.index()];
+            let mine = &mut ends[1 - peers as usize];
+            mine.all -= 1;
+            if only {
+                mine.only -= 1;
+                let last = mine.only == 0;
+                self.certain -= usize::from(last && ends[peers as usize].only > 0);
+            }
+        }
+    }
+
+    /// Whether a branch waits at this end.
+    #[inline]
+    pub(super) fn has(&self, channel: ChannelName, side: Side) -> bool {
+        self.ends[channel.index()][side as usize].all > 0
+    }
+
+    /// Whether any slot ever cancelled another.
+    pub(super) fn cancels(&self) -> bool {
+        self.cancels
+    }
+
+    /// Whether any slot ever waited for the end of a tasklet.
+    pub(super) fn watches(&self) -> bool {
+        self.watches
+    }
+
+    /// Whether something is sure to be possible; if not, it may be all the same.
+    pub(super) fn is_certain(&self) -> bool {
+        self.certain > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_slots_without_another_branch_are_certain_to_meet() {
+        let channel = ChannelName(0);
+        let one = |branch: Branch| SmallVec::from_buf_and_len([branch; 2], 1);
+        let (sends, receives) = (one(Branch::Send(channel)), one(Branch::Receive(channel)));
+        let tries = SmallVec::from_buf([Branch::Receive(channel), Branch::Default]);
+        let mut asked = Asked::default();
+        asked.make(channel);
+        asked.add(&sends);
+        asked.add(&tries);
+        assert!(asked.has(channel, Side::Receiver) && !asked.is_certain());
+        asked.add(&receives);
+        assert!(asked.is_certain());
+        asked.remove(&sends);
+        asked.remove(&tries);
+        assert!(!asked.is_certain() && !asked.has(channel, Side::Sender));
+        asked.remove(&receives);
+        asked.add(&one(Branch::Default));
+        assert!(asked.is_certain());
+    }
+}
