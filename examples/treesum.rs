@@ -96,12 +96,15 @@ fn sum_tree(dir: Vec<u8>, printer: &mut Printer) -> io::Result<()> {
         }
         let pages = pipeline::from_iter(walk(dir)).map_blocking(Page::of).workers(WINDOW);
         let printed = pages.try_for_each(|page| printer.print(page)).run();
-        s.cancel(); // after a closed pipe nobody need know how long the bar would have been
+        if printed.is_err() {
+            s.cancel(); // nobody need know how long the bar would have been
+        }
         printed.map_err(|error| match error.cause {
             Cause::Failed(error) => *error.downcast().expect("only printing fails"),
             _ => io::Error::other(error.to_string()),
         })
     })?;
+    printer.bar.abandon(); // draws it once more, now that its length is known
     printer.finish()
 }
 

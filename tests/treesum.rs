@@ -1,6 +1,9 @@
 //! The example `treesum` prints what `find | sort | xargs sha256sum` prints, on trees of all kinds.
 #![cfg(all(target_os = "linux", not(miri)))]
 
+#[path = "support/example.rs"]
+mod program;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -18,25 +21,9 @@ const LINE: &str = r#"find "$1" -type f -print0 | LC_ALL=C sort -z | xargs -0 sh
 /// The user nobody, for whom permissions count even if the tests run as root.
 const NOBODY: u32 = 65_534;
 
-/// The example, as it is now: `cargo test --test treesum` by itself would not build it.
 fn example() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let profile_dir = test.parent().and_then(Path::parent).unwrap();
-        let profile = match profile_dir.file_name().and_then(OsStr::to_str).unwrap() {
-            "debug" => "dev",
-            other => other,
-        };
-        if let Some(cargo) = std::env::var_os("CARGO") {
-            let mut build = Command::new(cargo);
-            build.args(["build", "--quiet", "--offline", "--example", "treesum"]);
-            build.args(["--profile", profile, "--target-dir"]).arg(profile_dir.parent().unwrap());
-            build.current_dir(env!("CARGO_MANIFEST_DIR"));
-            assert!(build.status().unwrap().success(), "the example does not compile");
-        }
-        profile_dir.join("examples/treesum")
-    })
+    BUILT.get_or_init(|| program::example("treesum"))
 }
 
 /// A directory that goes away with the test.

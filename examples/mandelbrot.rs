@@ -1,0 +1,55 @@
+//! The Mandelbrot set as a picture in PGM: rows by as many threads as there are processors, in
+//! order.
+//!
+//! ```text
+//! cargo run --release --example mandelbrot -- 1200 >mandelbrot.pgm
+//! ```
+//!
+//! Always: rows are worked on in parallel and printed one after the other; no more of them than
+//! there are workers are in memory.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use tasklets::{Runtime, pipeline};
+
+const STEPS: u8 = 255;
+
+/// How many steps the point takes to leave.
+fn steps((x, y): (f64, f64)) -> u8 {
+    let (mut re, mut im) = (0.0, 0.0);
+    for step in 0..STEPS {
+        (re, im) = (re * re - im * im + x, 2.0 * re * im + y);
+        if re * re + im * im > 4.0 {
+            return step;
+        }
+    }
+    STEPS
+}
+
+fn row(y: usize, width: usize) -> Vec<u8> {
+    let scale = 3.0 / width as f64;
+    let place = |x: usize| (x as f64 * scale - 2.25, (y as f64 - width as f64 / 2.0) * scale);
+    (0..width).map(|x| STEPS - steps(place(x))).collect()
+}
+
+fn main() -> ExitCode {
+    let width = std::env::args().nth(1).map_or(Ok(600), |it| it.parse());
+    let Ok(width @ 1..=20_000) = width else {
+        eprintln!("usage: mandelbrot [WIDTH], from 1 to 20000");
+        return ExitCode::from(2);
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |it| it.get());
+    let runtime = Runtime::builder().blocking_threads(threads).build();
+    let drawn = runtime.run(|| {
+        let mut out = io::stdout().lock();
+        writeln!(out, "P5 {width} {width} {STEPS}")?;
+        let rows = pipeline::from_iter(0..width).map_blocking(move |y| row(y, width));
+        let printed = rows.workers(4 * threads).try_for_each(|row| out.write_all(&row)).run();
+        printed.map(drop).map_err(|it| io::Error::other(it.to_string()))
+    });
+    match drawn {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => (eprintln!("mandelbrot: {error}"), ExitCode::FAILURE).1,
+        Err(error) => (eprintln!("mandelbrot: {error}"), ExitCode::FAILURE).1,
+    }
+}
