@@ -1,9 +1,14 @@
 //! Calls that block, run on other OS threads while the tasklet waits.
 //!
-//! Always: a run has at most so many threads as its builder says; a call whose caller has gone
-//! away is not begun any more, and its late result is dropped. The only place, beside the stack
-//! engine for tests, that makes threads.
-//! Call: `Queued -> Begun -> Answered`, `Queued -> Forgotten`.
+//! Always: a call is made once or not at all, and its result goes to exactly one: to the caller if
+//! it still waits when the result is there, else to whom the caller has named. The only place,
+//! beside the stack engine for tests, that makes threads.
+//! Call: `Queued -> Begun -> Answered -> Over`, `Queued -> Over`, `Begun -> Left -> Over`.
+
+mod pool;
+
+pub use pool::BlockingInfo;
+pub(crate) use pool::{Pool, THREADS};
 
 use crate::error::Halt;
 use crate::kernel::announce;
@@ -11,21 +16,13 @@ use crate::kernel::poller::Message;
 use crate::kernel::running;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Doing;
-use parking_lot::{Condvar, Mutex};
-use std::collections::VecDeque;
+use parking_lot::Mutex;
+use std::error::Error;
+use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
-
-/// Threads of a run unless its builder says otherwise.
-pub(crate) const THREADS: usize = 16;
-
-/// How long a thread without work stays.
-const IDLE: Duration = Duration::from_secs(10);
-
-type Job = Box<dyn FnOnce() + Send>;
 
 /// Runs `f` on another OS thread and waits for its result; other tasklets run meanwhile.
 ///
@@ -35,8 +32,10 @@ type Job = Box<dyn FnOnce() + Send>;
 ///
 /// # Errors
 /// [`Halt::Cancelled`], [`Halt::TimedOut`], [`Halt::Injected`] when the tasklet is stopped: at
-/// once; a call that has not begun is then forgotten, the result of one that has is dropped.
-/// [`Halt::CannotWait`] where waiting is not possible; `f` does not run then.
+/// once; a call that has not begun is then not made, the result of one that has is dropped.
+/// [`blocking_or`] tells which, and keeps it.
+/// [`Halt::Busy`] if the [queue](crate::RuntimeBuilder::blocking_queue) is full;
+/// [`Halt::CannotWait`] where waiting is not possible. `f` does not run then.
 ///
 /// # Panics
 /// With the panic of `f`; under a [`switch_trap`](crate::switch_trap) and inside a raw generator,
@@ -50,123 +49,234 @@ type Job = Box<dyn FnOnce() + Send>;
 #[track_caller]
 #[doc(alias("tpool", "execute", "spawn_blocking", "call_on_thread", "unblock"))]
 pub fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<T, Halt> {
-    let at = Location::caller();
-    let scheduler = Scheduler::active().ok_or(Halt::CannotWait)?;
+    call(f, drop, Location::caller()).map_err(Halt::from)
+}
+
+/// [`blocking`] for a call whose result, or whose captures, must not be lost.
+///
+/// If the tasklet is stopped after the call has begun, `late` gets its result, or the payload of
+/// its panic, when it has ended: on the thread that made the call, possibly after the run. A panic
+/// of `late` is lost.
+///
+/// # Errors
+/// As [`blocking`]; the error says whether the call had begun, and gives `f` back if not.
+///
+/// # Panics
+/// As [`blocking`].
+///
+/// ```
+/// use std::sync::mpsc;
+/// use tasklets::{Unanswered, blocking_or, run, spawn, yield_now};
+/// let (keep, kept) = mpsc::channel(); // of std: between OS threads
+/// let (go, wait) = mpsc::channel::<()>();
+/// run(move || {
+///     let (begins, begun) = mpsc::channel();
+///     let call = spawn(move || {
+///         let job = move || {
+///             begins.send(()).unwrap();
+///             wait.recv().is_ok()
+///         };
+///         blocking_or(job, move |result| keep.send(result.unwrap()).unwrap())
+///     });
+///     yield_now();
+///     begun.recv().unwrap();
+///     call.cancel();
+///     assert!(matches!(call.join().unwrap(), Err(Unanswered::Begun { .. })));
+/// });
+/// go.send(()).unwrap();
+/// assert!(kept.recv().unwrap()); // it came when the run was over
+/// ```
+#[track_caller]
+pub fn blocking_or<T, F, L>(f: F, late: L) -> Result<T, Unanswered<F>>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+    L: FnOnce(thread::Result<T>) + Send + 'static,
+{
+    call(f, late, Location::caller())
+}
+
+/// Why a call has no result for its caller, and what became of it.
+///
+/// ```
+/// use tasklets::{Halt, Unanswered, blocking_or};
+/// let text = String::from("moved in");
+/// let refused = blocking_or(move || text, drop); // outside of any run
+/// let Err(Unanswered::NotBegun { f, why: Halt::CannotWait }) = refused else { panic!() };
+/// assert_eq!(f(), "moved in"); // what was lent is given back
+/// ```
+pub enum Unanswered<F> {
+    /// The call was not made and will not be.
+    NotBegun {
+        /// What was to be called.
+        f: F,
+        /// Why it was not.
+        why: Halt,
+    },
+    /// The call was under way and goes on; its result goes to whom the caller has named.
+    Begun {
+        /// Why the caller does not wait for it.
+        why: Halt,
+    },
+}
+
+impl<F> Unanswered<F> {
+    /// Why the caller got no result.
+    pub fn why(&self) -> Halt {
+        match self {
+            Unanswered::NotBegun { why, .. } | Unanswered::Begun { why } => *why,
+        }
+    }
+}
+
+impl<F> fmt::Debug for Unanswered<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Unanswered::NotBegun { .. } => "NotBegun",
+            Unanswered::Begun { .. } => "Begun",
+        };
+        f.debug_struct(name).field("why", &self.why()).finish_non_exhaustive()
+    }
+}
+
+impl<F> fmt::Display for Unanswered<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unanswered::NotBegun { why, .. } => write!(f, "the call was not made: {why}"),
+            Unanswered::Begun { why } => write!(f, "the call goes on unanswered: {why}"),
+        }
+    }
+}
+
+impl<F> Error for Unanswered<F> {}
+
+impl<F> From<Unanswered<F>> for Halt {
+    fn from(error: Unanswered<F>) -> Halt {
+        error.why()
+    }
+}
+
+impl<F> From<Unanswered<F>> for io::Error {
+    fn from(error: Unanswered<F>) -> io::Error {
+        error.why().into()
+    }
+}
+
+/// A call, as its caller and the thread that makes it share it.
+struct Call<T, F, L>(Mutex<Stage<T, F, L>>);
+
+enum Stage<T, F, L> {
+    Queued(F),
+    Begun,
+    /// Its caller has gone and has left this for the result.
+    Left(L),
+    Answered(thread::Result<T>),
+    Over,
+}
+
+impl<T, F: FnOnce() -> T, L: FnOnce(thread::Result<T>)> Call<T, F, L> {
+    fn put(&self, stage: Stage<T, F, L>) -> Stage<T, F, L> {
+        std::mem::replace(&mut *self.0.lock(), stage)
+    }
+
+    /// Makes the call; true if there is an answer for the caller.
+    fn make(&self) -> bool {
+        let Stage::Queued(f) = self.put(Stage::Begun) else {
+            self.put(Stage::Over);
+            return false;
+        };
+        // What `f` holds is dropped inside, too: a panic there must not end the thread.
+        let result = catch_unwind(AssertUnwindSafe(f));
+        let mut stage = self.0.lock();
+        let former = std::mem::replace(&mut *stage, Stage::Over);
+        if let Stage::Left(late) = former {
+            drop(stage);
+            drop(catch_unwind(AssertUnwindSafe(|| late(result))));
+            return false;
+        }
+        *stage = Stage::Answered(result);
+        true
+    }
+
+    /// The result, which is there.
+    fn answer(&self) -> Result<thread::Result<T>, Unanswered<F>> {
+        match self.put(Stage::Over) {
+            Stage::Answered(result) => Ok(result),
+            _ => unreachable!("a call that settled its wait has a result"),
+        }
+    }
+
+    /// The result, if there is one; else the caller leaves `late`, for a result to come.
+    fn leave(&self, late: L, why: Halt) -> Result<thread::Result<T>, Unanswered<F>> {
+        let mut stage = self.0.lock();
+        match std::mem::replace(&mut *stage, Stage::Over) {
+            Stage::Answered(result) => Ok(result),
+            Stage::Queued(f) => Err(Unanswered::NotBegun { f, why }),
+            Stage::Begun | Stage::Left(_) | Stage::Over => {
+                *stage = Stage::Left(late);
+                Err(Unanswered::Begun { why })
+            }
+        }
+    }
+}
+
+/// Queues the call and waits for its answer.
+fn call<T, F, L>(f: F, late: L, at: &'static Location<'static>) -> Result<T, Unanswered<F>>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+    L: FnOnce(thread::Result<T>) + Send + 'static,
+{
+    let Some(scheduler) = Scheduler::active() else {
+        return Err(Unanswered::NotBegun { f, why: Halt::CannotWait });
+    };
     if announce::controlled().is_some() {
-        // A run that is explored has one OS thread: the call is part of the tasklet's own step.
-        running::gate(true)?;
-        return Ok(f());
+        return call_here(f);
     }
+    let call = Arc::new(Call::<T, F, L>(Mutex::new(Stage::Queued(f))));
     let pool = scheduler.extension::<Pool>();
-    let unwanted = Arc::new(AtomicBool::new(false));
-    let mut call = usize::MAX;
+    let (mut number, mut place) = (usize::MAX, None);
     let waited = running::wait_for(Doing::Calling, at, |wait| {
-        let (number, inbox) = scheduler.begin_call(wait);
-        call = number;
-        let unwanted = unwanted.clone();
-        let job: Job = Box::new(move || {
-            let wanted = !unwanted.load(Ordering::Relaxed);
-            // What `f` holds is dropped inside, too: a panic there must not end the thread.
-            let result = catch_unwind(AssertUnwindSafe(|| wanted.then(f)));
-            inbox.put(Message { call, result: Box::new(result) });
+        let (entry, inbox) = scheduler.begin_call(wait.clone());
+        number = entry;
+        let same = call.clone();
+        let job = Box::new(move || {
+            if same.make() {
+                inbox.put(Message { call: entry, result: Box::new(()) });
+            }
         });
-        pool.submit(job, scheduler.blocking_threads);
+        place = pool.submit(job, scheduler.blocking);
+        if place.is_none() {
+            wait.settle(0);
+        }
     });
-    if let Err(why) = waited {
-        unwanted.store(true, Ordering::Relaxed);
-        return Err(why);
+    let stopped = match waited {
+        Ok(_) if place.is_some() => None,
+        Ok(_) => Some(Halt::Busy),
+        Err(why) => Some(why),
+    };
+    let result = match stopped {
+        None => call.answer(),
+        Some(why) => call.leave(late, why),
+    };
+    if stopped.is_none() || result.is_err() {
+        // Else its answer is on its way to the scheduler, which forgets it then.
+        scheduler.end_call(number);
     }
-    let result = scheduler.end_call(call);
-    let result = result.and_then(|it| it.downcast::<thread::Result<Option<T>>>().ok());
-    match *result.expect("a call that settled its wait has a result") {
-        Ok(value) => Ok(value.expect("a call that is waited for is made")),
+    if let (Err(Unanswered::NotBegun { .. }), Some(place)) = (&result, place) {
+        pool.withdraw(place);
+    }
+    match result? {
+        Ok(value) => Ok(value),
         Err(payload) => resume_unwind(payload),
     }
 }
 
-/// The threads of one run.
-#[derive(Default)]
-pub(crate) struct Pool {
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    /// Told of new jobs and of the end.
-    news: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    jobs: VecDeque<Job>,
-    threads: usize,
-    idle: usize,
-    over: bool,
-}
-
-impl Pool {
-    /// Queues `job`, with a new thread for it if none is idle and there may be more.
-    fn submit(&self, job: Job, most: usize) {
-        let mut state = self.shared.state.lock();
-        state.jobs.push_back(job);
-        if state.idle >= state.jobs.len() {
-            self.shared.news.notify_one();
-            return;
-        }
-        if state.threads < most.max(1) {
-            state.threads += 1;
-            drop(state);
-            let shared = self.shared.clone();
-            if new_thread("tasklets-blocking", move || shared.work()).is_err() {
-                self.do_without();
-            }
-        }
-    }
-
-    /// The OS refused a thread: the others will do, or, if there is none, the job runs here.
-    fn do_without(&self) {
-        let mut state = self.shared.state.lock();
-        state.threads -= 1;
-        let job = if state.threads == 0 { state.jobs.pop_front() } else { None };
-        drop(state);
-        if let Some(job) = job {
-            job();
-        }
-    }
-}
-
-impl Shared {
-    fn work(&self) {
-        let mut state = self.state.lock();
-        loop {
-            while let Some(job) = state.jobs.pop_front() {
-                drop(state);
-                job();
-                state = self.state.lock();
-            }
-            if state.over {
-                break;
-            }
-            state.idle += 1;
-            let waited = self.news.wait_for(&mut state, IDLE);
-            state.idle -= 1;
-            if waited.timed_out() && state.jobs.is_empty() {
-                break;
-            }
-        }
-        state.threads -= 1;
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
-        state.over = true;
-        let jobs = std::mem::take(&mut state.jobs);
-        drop(state);
-        self.shared.news.notify_all();
-        drop(jobs);
+/// The call as a part of the tasklet's own step: a run that is explored has one OS thread.
+fn call_here<T, F: FnOnce() -> T>(f: F) -> Result<T, Unanswered<F>> {
+    match running::gate(true) {
+        Ok(_) => Ok(f()),
+        Err(why) => Err(Unanswered::NotBegun { f, why }),
     }
 }
 
@@ -174,6 +284,6 @@ impl Drop for Pool {
 pub(crate) fn new_thread(
     name: &str,
     f: impl FnOnce() + Send + 'static,
-) -> std::io::Result<thread::JoinHandle<()>> {
+) -> io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name(name.to_owned()).spawn(f)
 }

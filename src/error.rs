@@ -31,6 +31,9 @@ pub enum Halt {
     /// [`block_trap`](crate::block_trap), in a destructor that runs because of a panic, or outside
     /// any run.
     CannotWait,
+    /// Every thread for blocking calls is at work, and as many calls wait for one as may
+    /// ([`RuntimeBuilder::blocking_queue`](crate::RuntimeBuilder::blocking_queue)).
+    Busy,
     /// Somebody injected an error ([`TaskletRef::inject`](crate::TaskletRef::inject)); it is in
     /// [`take_injected`](crate::take_injected).
     Injected,
@@ -43,6 +46,7 @@ impl fmt::Display for Halt {
             Halt::Cancelled => "the tasklet has been cancelled",
             Halt::TimedOut => "the deadline has passed",
             Halt::CannotWait => "the operation would have to wait where waiting is not possible",
+            Halt::Busy => "as many blocking calls wait for a thread as may",
             Halt::Injected => "an error was injected into the tasklet",
         })
     }
@@ -57,6 +61,7 @@ impl From<Halt> for io::Error {
             Halt::Cancelled => io::ErrorKind::ConnectionAborted,
             Halt::TimedOut => io::ErrorKind::TimedOut,
             Halt::CannotWait => io::ErrorKind::Unsupported,
+            Halt::Busy => io::ErrorKind::ResourceBusy,
             Halt::Injected => io::ErrorKind::Other,
         };
         io::Error::new(kind, why)

@@ -2,11 +2,14 @@
 //!
 //! Always: asking changes nothing but the caller's time, and runs no code of the user.
 
+mod counts;
 mod offers;
 mod stuck;
 
+pub use counts::Counts;
 pub use stuck::StuckReport;
 
+use crate::blocking::{BlockingInfo, Pool};
 use crate::kernel::announce;
 use crate::kernel::name::TaskletId;
 use crate::kernel::scheduler::Scheduler;
@@ -42,33 +45,8 @@ pub struct Snapshot {
     pub channels: Vec<ChannelInfo>,
     /// How many tasklets are in which state.
     pub counts: Counts,
-}
-
-/// How many tasklets are in which state.
-///
-/// ```
-/// use tasklets::{Counts, Runtime, pause, sleep};
-/// let runtime = Runtime::builder().build();
-/// runtime.spawn(pause).unwrap();
-/// runtime.spawn(|| sleep(std::time::Duration::from_secs(60))).unwrap();
-/// runtime.run_ready().unwrap();
-/// let expected = Counts { paused: 1, sleeping: 1, ..Counts::default() };
-/// assert_eq!(runtime.counts(), expected);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// The one that runs, and those that will when their turn comes.
-    pub runnable: usize,
-    /// Waiting for another tasklet.
-    pub blocked: usize,
-    /// Waiting for a time.
-    pub sleeping: usize,
-    /// Waiting for a call on another OS thread.
-    pub calling: usize,
-    /// Waiting for a descriptor to become ready.
-    pub polling: usize,
-    /// Taken out of the ready queue.
-    pub paused: usize,
+    /// The threads for blocking calls.
+    pub blocking: BlockingInfo,
 }
 
 /// One tasklet.
@@ -255,7 +233,8 @@ impl Snapshot {
         let (tasks, offers) = (scheduler.tasks(), Offers::of(&facts));
         let mut counts = Counts::default();
         let tasklets = tasks.iter().map(|it| TaskletInfo::of(it, &offers, &mut counts)).collect();
-        Snapshot { tasklets, channels: facts.iter().map(ChannelInfo::of).collect(), counts }
+        let channels = facts.iter().map(ChannelInfo::of).collect();
+        Snapshot { tasklets, channels, counts, blocking: scheduler.extension::<Pool>().info() }
     }
 
     /// The tasklet with this id.
@@ -381,6 +360,10 @@ impl fmt::Display for Snapshot {
              calling, {polling} polling, {paused} paused",
             self.tasklets.len()
         )?;
+        let BlockingInfo { threads, under_way, queued } = self.blocking;
+        if threads > 0 {
+            writeln!(f, "  blocking: {threads} threads, {under_way} at work, {queued} queued")?;
+        }
         self.tasklets.iter().try_for_each(|it| self.describe(it, f))
     }
 }

@@ -78,7 +78,7 @@ mod tasklet;
 mod time;
 mod trap;
 
-pub use blocking::blocking;
+pub use blocking::{BlockingInfo, Unanswered, blocking, blocking_or};
 pub use channel::{Held, Never, Permit, Prefer, Receiver, Sender, channel};
 pub use descriptor::{Attempt, Descriptor, Ready};
 pub use error::{Halt, JoinError, SendError};

@@ -10,8 +10,8 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 use tasklets::{
-    Halt, Operation, Runtime, after, block_trap, blocking, channel, pause, run, scope, spawn,
-    within, yield_now,
+    Halt, Operation, Runtime, Unanswered, after, block_trap, blocking, blocking_or, channel, pause,
+    run, scope, snapshot, spawn, within, yield_now,
 };
 
 /// Panics when it is dropped, unless the thread does so already.
@@ -43,7 +43,8 @@ fn a_forgotten_call_whose_captures_panic_costs_no_thread() {
         let second = spawn(move || blocking(move || drop(loud)));
         yield_now();
         second.cancel();
-        assert!(second.join().unwrap().is_err());
+        // What it was to do is dropped where it came from.
+        assert_eq!(second.join().unwrap_err().message(), Some("on purpose"));
         go.send(()).unwrap();
         first.join().unwrap().unwrap().unwrap();
         within(Duration::from_secs(5), || blocking(|| 3)).value
@@ -256,4 +257,189 @@ fn a_virtual_clock_does_not_pass_over_a_call() {
             assert!(!timer.is_finished());
         })
         .unwrap();
+}
+
+#[test]
+fn a_late_result_goes_to_whom_the_caller_named_and_to_nobody_else() {
+    let (keep, kept) = mpsc::channel();
+    let (go, wait) = mpsc::channel::<()>();
+    let (begins, begun) = mpsc::channel();
+    run(|| {
+        let call = spawn(move || {
+            let job = move || {
+                begins.send(()).unwrap();
+                wait.recv().unwrap();
+                String::from("late")
+            };
+            blocking_or(job, move |result| keep.send(result.unwrap()).unwrap())
+        });
+        yield_now();
+        begun.recv().unwrap();
+        call.cancel();
+        let answer = call.join().unwrap();
+        assert!(matches!(answer, Err(Unanswered::Begun { why: Halt::Cancelled })));
+        assert_eq!(kept.try_recv(), Err(mpsc::TryRecvError::Empty));
+        go.send(()).unwrap();
+        let (first, second) = blocking(move || (kept.recv(), kept.recv())).unwrap();
+        assert_eq!((first.as_deref(), second.is_err()), (Ok("late"), true));
+    });
+}
+
+#[test]
+fn a_late_panic_goes_there_too_and_a_panic_of_that_costs_no_thread() {
+    let runtime = Runtime::builder().blocking_threads(1).build();
+    let ended = runtime.run(|| {
+        let (keep, kept) = mpsc::channel();
+        let (go, wait) = mpsc::channel::<()>();
+        let (begins, begun) = mpsc::channel();
+        let call = spawn(move || {
+            let job = move || -> u8 {
+                begins.send(()).unwrap();
+                drop(wait.recv());
+                resume_unwind(Box::new(7_u64))
+            };
+            let late = move |result: thread::Result<u8>| {
+                keep.send(result.unwrap_err().downcast_ref::<u64>().copied()).unwrap();
+                resume_unwind(Box::new("of the one who was named"));
+            };
+            blocking_or(job, late).is_err()
+        });
+        yield_now();
+        begun.recv().unwrap();
+        call.cancel();
+        assert!(call.join().unwrap());
+        drop(go);
+        blocking(move || kept.recv()).unwrap() // by the same thread
+    });
+    assert_eq!(ended.unwrap(), Ok(Some(7)));
+}
+
+#[test]
+fn a_call_that_has_not_begun_is_given_back_and_leaves_the_queue() {
+    let runtime = Runtime::builder().blocking_threads(1).build();
+    let ended = runtime.run(|| {
+        let (go, wait) = mpsc::channel::<()>();
+        let first = spawn(move || blocking(move || wait.recv().is_ok()));
+        yield_now();
+        let text = String::from("kept");
+        let others: Vec<_> = (0..10)
+            .map(|_| text.clone())
+            .map(|text| spawn(move || blocking_or(move || text, drop)))
+            .collect();
+        yield_now();
+        let pool = snapshot().unwrap().blocking;
+        assert_eq!((pool.threads, pool.under_way, pool.queued), (1, 1, 10));
+        for other in others {
+            other.cancel();
+            let Err(Unanswered::NotBegun { f, why }) = other.join().unwrap() else { panic!() };
+            assert_eq!((f(), why), ("kept".to_owned(), Halt::Cancelled));
+        }
+        assert_eq!(snapshot().unwrap().blocking.queued, 0);
+        go.send(()).unwrap();
+        first.join().unwrap()
+    });
+    assert_eq!(ended.unwrap(), Ok(true));
+}
+
+#[test]
+fn a_result_that_is_there_when_its_caller_is_cancelled_is_delivered() {
+    run(|| {
+        let (tells, done) = mpsc::channel();
+        let call = spawn(move || {
+            // Dropped with the closure, when it has returned.
+            let told = Told(tells);
+            blocking(move || told.0.clone()).map(drop)
+        });
+        yield_now();
+        done.recv().unwrap();
+        let mut info = snapshot().unwrap().blocking;
+        while info.under_way > 0 {
+            std::thread::yield_now(); // no tasklet: the answer stays in the inbox
+            info = snapshot().unwrap().blocking;
+        }
+        call.cancel();
+        assert_eq!(call.join().unwrap(), Ok(()));
+    });
+}
+
+#[test]
+fn a_full_queue_refuses_and_makes_the_call_of_nobody() {
+    let runtime = Runtime::builder().blocking_threads(2).blocking_queue(3).build();
+    let ended = runtime.run(|| {
+        let barrier = Arc::new(Barrier::new(3));
+        let calls: Vec<_> = (0..8)
+            .map(|_| barrier.clone())
+            .map(|it| spawn(move || blocking_or(move || it.wait().is_leader(), drop)))
+            .collect();
+        (0..2).for_each(|_| yield_now()); // to be refused, and to return
+        let (refused, accepted): (Vec<_>, Vec<_>) =
+            calls.into_iter().partition(|it| it.is_finished());
+        assert_eq!((refused.len(), accepted.len()), (3, 5));
+        for it in refused {
+            let Err(Unanswered::NotBegun { why, .. }) = it.join().unwrap() else { panic!() };
+            assert_eq!(why, Halt::Busy);
+        }
+        assert_eq!(std::io::Error::from(Halt::Busy).kind(), std::io::ErrorKind::ResourceBusy);
+        // Pairs are let go by a third from outside; the queue has room again.
+        for _ in 0..2 {
+            barrier.wait();
+        }
+        accepted.into_iter().take(4).for_each(|it| drop(it.join().unwrap().unwrap()));
+        assert_eq!(snapshot().unwrap().blocking.queued, 0);
+        let (last, own) = (barrier.clone(), barrier);
+        let other = spawn(move || blocking(move || last.wait().is_leader()));
+        yield_now();
+        own.wait();
+        other.join().unwrap().is_ok()
+    });
+    assert!(ended.unwrap());
+}
+
+#[test]
+fn when_all_threads_hang_callers_are_still_answered_when_they_are_stopped() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Arc::new(std::sync::Mutex::new(wait));
+    let runtime = Runtime::builder().blocking_threads(2).build();
+    let ended = runtime.run(move || {
+        for _ in 0..2 {
+            let wait = wait.clone();
+            drop(spawn(move || blocking(move || drop(wait.lock().unwrap().recv()))));
+        }
+        yield_now();
+        let late = within(Duration::from_millis(1), || blocking_or(|| 1, drop));
+        matches!(late.value, Err(Unanswered::NotBegun { why: Halt::TimedOut, .. }))
+    });
+    assert!(ended.unwrap());
+    drop(go);
+}
+
+#[test]
+fn a_thread_without_work_leaves_when_its_time_is_up_and_others_come() {
+    let runtime = Runtime::builder().blocking_idle(Duration::ZERO).blocking_threads(3).build();
+    runtime
+        .run(|| {
+            for round in 0..50 {
+                assert_eq!(blocking(move || round), Ok(round));
+                while snapshot().unwrap().blocking.threads > 0 {
+                    yield_now();
+                }
+            }
+        })
+        .unwrap();
+}
+
+#[test]
+fn the_pool_is_told_of_in_a_picture_of_the_run() {
+    run(|| {
+        let empty = snapshot().unwrap();
+        assert_eq!(empty.blocking, tasklets::BlockingInfo::default());
+        assert!(!empty.to_string().contains("  blocking:"));
+        let (go, wait) = mpsc::channel::<()>();
+        let call = spawn(move || blocking(move || drop(wait.recv())));
+        yield_now();
+        let text = snapshot().unwrap().to_string();
+        assert!(text.contains("  blocking: 1 threads, 1 at work, 0 queued\n"), "{text}");
+        drop(go);
+        call.join().unwrap().unwrap();
+    });
 }

@@ -30,6 +30,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Switches between two looks at the clock, the timers and the outside.
 const ATTEND_EVERY: u64 = 128;
@@ -94,8 +95,7 @@ pub(crate) struct Scheduler {
     limit: usize,
     /// Stack of a tasklet that does not ask for another.
     pub(crate) stack_bytes: usize,
-    /// Most threads for blocking calls.
-    pub(crate) blocking_threads: usize,
+    pub(crate) blocking: BlockingLimits,
     /// What higher layers keep for this run, by type.
     extensions: RefCell<Vec<Rc<dyn Any>>>,
     /// The tasklet whose end `work` waits for.
@@ -115,7 +115,17 @@ pub(crate) struct Scheduler {
 pub(crate) struct Sizes {
     pub(crate) tasklets: usize,
     pub(crate) stack_bytes: usize,
-    pub(crate) blocking_threads: usize,
+    pub(crate) blocking: BlockingLimits,
+}
+
+/// How much of everything the calls that block may use.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BlockingLimits {
+    pub(crate) threads: usize,
+    /// Calls that may wait for a thread.
+    pub(crate) queue: usize,
+    /// How long a thread without work stays.
+    pub(crate) idle: Duration,
 }
 
 /// What a new tasklet is to be like.
@@ -145,7 +155,7 @@ impl Scheduler {
             next_outer: Cell::new(0),
             limit: sizes.tasklets.min(most),
             stack_bytes: sizes.stack_bytes,
-            blocking_threads: sizes.blocking_threads,
+            blocking: sizes.blocking,
             extensions: RefCell::default(),
             until: Cell::new(None),
             draining: Cell::new(false),

@@ -192,7 +192,7 @@ pub(crate) fn interrupt(task: &Rc<Task>, why: Halt) {
         Halt::Cancelled => (flag::CANCELLED, CANCELLED),
         Halt::TimedOut => (flag::TIMED_OUT, TIMED_OUT),
         Halt::Injected => (flag::INJECTED, INJECTED),
-        Halt::Closed | Halt::CannotWait => unreachable!("not an interruption"),
+        Halt::Closed | Halt::CannotWait | Halt::Busy => unreachable!("not an interruption"),
     };
     task.set(bit);
     if task.is_waiting() && !task.has(flag::COMMITTED) && task.interruption().is_some() {

@@ -5,7 +5,7 @@ use crate::kernel::choice::{Choices, Chooser};
 use crate::kernel::clock::Clock;
 use crate::kernel::control::Control;
 use crate::kernel::ready::Ready;
-use crate::kernel::scheduler::{Scheduler, Sizes};
+use crate::kernel::scheduler::{BlockingLimits, Scheduler, Sizes};
 use crate::kernel::task::{Home, Registry};
 use crate::kernel::trace::{Event, Trace};
 use crate::monitor::{LongTurn, Monitor};
@@ -47,7 +47,11 @@ impl RuntimeBuilder {
             sizes: Sizes {
                 tasklets: usize::MAX,
                 stack_bytes: STACK_BYTES,
-                blocking_threads: crate::blocking::THREADS,
+                blocking: BlockingLimits {
+                    threads: crate::blocking::THREADS,
+                    queue: usize::MAX,
+                    idle: Duration::from_secs(10),
+                },
             },
             root_bytes: ROOT_BYTES,
             budget: BUDGET,
@@ -125,7 +129,45 @@ impl RuntimeBuilder {
     /// assert!(same.unwrap());
     /// ```
     pub fn blocking_threads(mut self, count: usize) -> RuntimeBuilder {
-        self.sizes.blocking_threads = count;
+        self.sizes.blocking.threads = count;
+        self
+    }
+
+    /// Sets how many [`blocking`](crate::blocking()) calls may wait for a thread (default: as many
+    /// as there are tasklets to wait for them). Further ones fail with
+    /// [`Halt::Busy`](crate::Halt::Busy): better now than late.
+    ///
+    /// ```
+    /// use tasklets::{Halt, Runtime, blocking, spawn, yield_now};
+    /// let runtime = Runtime::builder().blocking_threads(1).blocking_queue(0).build();
+    /// runtime.run(|| {
+    ///     let (go, wait) = std::sync::mpsc::channel::<()>();
+    ///     let first = spawn(move || blocking(move || wait.recv().is_ok()));
+    ///     yield_now();
+    ///     assert_eq!(blocking(|| "not made"), Err(Halt::Busy));
+    ///     go.send(()).unwrap();
+    ///     assert_eq!(first.join().unwrap(), Ok(true));
+    /// }).unwrap();
+    /// ```
+    pub fn blocking_queue(mut self, count: usize) -> RuntimeBuilder {
+        self.sizes.blocking.queue = count;
+        self
+    }
+
+    /// Sets how long an OS thread for [`blocking`](crate::blocking()) calls that has none to make
+    /// stays (default 10 s). The end of the runtime ends it, too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{Runtime, blocking, snapshot, yield_now};
+    /// let runtime = Runtime::builder().blocking_idle(Duration::ZERO).build();
+    /// runtime.run(|| {
+    ///     blocking(|| ()).unwrap();
+    ///     while snapshot().unwrap().blocking.threads > 0 { yield_now() } // it leaves at once
+    /// }).unwrap();
+    /// ```
+    pub fn blocking_idle(mut self, patience: Duration) -> RuntimeBuilder {
+        self.sizes.blocking.idle = patience;
         self
     }
 
