@@ -113,6 +113,25 @@ impl<T: AsFd> Descriptor<T> {
         io
     }
 
+    /// Takes out what is in it, and lets it block again: for who does not expect anything else,
+    /// such as a child process that inherits it.
+    ///
+    /// # Errors
+    /// The OS's, if it is not open.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use tasklets::Descriptor;
+    /// let (_reader, writer) = std::io::pipe().unwrap();
+    /// let mut writer = Descriptor::new(writer).unwrap().into_blocking().unwrap();
+    /// writer.write_all(b"as ever").unwrap();
+    /// ```
+    pub fn into_blocking(self) -> io::Result<T> {
+        let io = self.into_inner();
+        rustix::io::ioctl_fionbio(&io, false)?;
+        Ok(io)
+    }
+
     /// An operation that happens when reading would not have to wait: there is something to read,
     /// or the end of it, or an error.
     ///

@@ -163,6 +163,10 @@ pub enum Pending {
     Readable(i32),
     /// That the descriptor with this number can be written.
     Writable(i32),
+    /// The end of the process with this number.
+    Process(u32),
+    /// A signal.
+    Signal,
     /// The end of so many tasklets of a scope.
     Scope(u32),
     /// To be put back into the ready queue.
@@ -339,6 +343,8 @@ impl Snapshot {
             Pending::Call => "get the result of a blocking call".into(),
             Pending::Readable(number) => format!("read descriptor {number}"),
             Pending::Writable(number) => format!("write descriptor {number}"),
+            Pending::Process(number) => format!("see process {number} end"),
+            Pending::Signal => "get a signal".into(),
             Pending::Scope(count) => format!("leave a scope with {count} tasklets"),
             Pending::Insertion => "be inserted into the ready queue".into(),
             Pending::Others(count) => format!("see one of {count} other operations happen"),
@@ -376,7 +382,10 @@ impl TaskletInfo {
             (State::Paused, _) => &mut counts.paused,
             (State::Waiting, Doing::Sleeping(_)) => &mut counts.sleeping,
             (State::Waiting, Doing::Calling) => &mut counts.calling,
-            (State::Waiting, Doing::Reading(_) | Doing::Writing(_)) => &mut counts.polling,
+            (
+                State::Waiting,
+                Doing::Reading(_) | Doing::Writing(_) | Doing::Exiting(_) | Doing::Signalled,
+            ) => &mut counts.polling,
             (State::Waiting, _) => &mut counts.blocked,
         };
         *count += 1;
@@ -441,6 +450,8 @@ impl Waiting {
             Doing::Calling => operations.push(Pending::Call),
             Doing::Reading(number) => operations.push(Pending::Readable(number)),
             Doing::Writing(number) => operations.push(Pending::Writable(number)),
+            Doing::Exiting(process) => operations.push(Pending::Process(process)),
+            Doing::Signalled => operations.push(Pending::Signal),
             Doing::ScopeEnd(count) => operations.push(Pending::Scope(count)),
             Doing::Paused => operations.push(Pending::Insertion),
         }

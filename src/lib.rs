@@ -36,13 +36,14 @@
 //!
 //! # Environment
 //!
-//! Three variables are read, for tests of this crate and of what is built on it; programs use the
+//! Four variables are read, for tests of this crate and of what is built on it; programs use the
 //! builder.
 //!
 //! | variable | value | effect |
 //! |---|---|---|
 //! | `TASKLETS_STACKS` | `threads` | as [`RuntimeBuilder::threads_as_stacks`]: for Miri and race detectors |
 //! | `TASKLETS_REPLAY` | a replay string | [`Explore`](explore::Explore) runs that schedule of that program, and searches nothing |
+//! | `TASKLETS_CHILDREN` | `threads` | child processes are waited for by OS threads, as before Linux 5.3; read once |
 //! | `TASKLETS_GUARD` | `pages` | guard pages of their own below stacks, as before Linux 6.13; read once |
 //!
 //! # Gate
@@ -71,9 +72,13 @@ mod monitor;
 pub mod net;
 mod operation;
 pub mod pipeline;
+#[cfg(feature = "process")]
+pub mod process;
 mod runtime;
 mod scope;
 pub mod select;
+#[cfg(any(feature = "process", feature = "signal"))]
+mod signal;
 mod tasklet;
 mod time;
 mod trap;
@@ -96,6 +101,10 @@ pub use scope::{
     Cause, Scope, ScopeError, ScopeFailure, ScopedTasklet, scope, scope_within, try_scope,
 };
 pub use select::{Chosen, Select};
+#[cfg(any(feature = "process", feature = "signal"))]
+pub use signal::Signal;
+#[cfg(feature = "signal")]
+pub use signal::{ReceivingSignal, SignalIter, Signals, ctrl_c, signals};
 pub use tasklet::{
     Builder, SpawnError, State, Tasklet, TaskletRef, current, pause, spawn, take_injected,
     yield_now,

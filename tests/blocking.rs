@@ -295,7 +295,7 @@ fn a_late_panic_goes_there_too_and_a_panic_of_that_costs_no_thread() {
         let call = spawn(move || {
             let job = move || -> u8 {
                 begins.send(()).unwrap();
-                drop(wait.recv());
+                let _ = wait.recv();
                 resume_unwind(Box::new(7_u64))
             };
             let late = move |result: thread::Result<u8>| {

@@ -42,6 +42,8 @@ const RANKS: &[(&str, u32)] = &[
     ("select", 7),
     ("scope", 7),
     ("blocking", 7),
+    ("signal", 7),
+    ("process", 7),
     // Beside `blocking`, which makes its thread; the scheduler knows it as a `trace::Watch`.
     ("monitor", 7),
     ("net", 8),

@@ -23,7 +23,7 @@ pub struct Counts {
     pub sleeping: usize,
     /// Waiting for a call on another OS thread.
     pub calling: usize,
-    /// Waiting for a descriptor to become ready.
+    /// Waiting for a descriptor to become ready, a process to end or a signal to arrive.
     pub polling: usize,
     /// Taken out of the ready queue.
     pub paused: usize,

@@ -46,6 +46,10 @@ pub enum Doing {
     Reading(i32),
     /// Until it can be written.
     Writing(i32),
+    /// Until the process with this number has ended.
+    Exiting(u32),
+    /// Until a signal arrives.
+    Signalled,
     /// The end of a scope's children.
     ScopeEnd(u32),
     Paused,

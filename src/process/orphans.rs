@@ -1,0 +1,90 @@
+//! Children whose owners have gone: they are reaped when they end.
+//!
+//! Always: there is a thread exactly while there is an orphan; the lock is held for moments only.
+//! Orphan: `New -> Watched -> Reaped`.
+
+use super::exit;
+use crate::blocking::new_thread;
+use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, poll};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::Child;
+
+struct Orphan {
+    child: Child,
+    /// Can be read when it has ended.
+    exit: OwnedFd,
+}
+
+/// Orphans of this process that the thread has not seen, and how to wake it; `None` if there is no
+/// thread.
+static NEW: Mutex<Option<(Vec<Orphan>, PipeWriter)>> = Mutex::new(None);
+
+/// Sees to it that `child` is reaped. If the OS has neither a descriptor nor a thread for that, it
+/// stays a zombie until this process ends.
+pub(super) fn adopt(child: Child, exit: Option<OwnedFd>) {
+    match exit.map_or_else(|| exit::descriptor(child.id()), Ok) {
+        Ok(exit) => hand_over(Orphan { child, exit }),
+        Err(_) => by_itself(child),
+    }
+}
+
+/// Gives an orphan to the thread, which is started if there is none.
+fn hand_over(orphan: Orphan) {
+    let mut new = NEW.lock();
+    if let Some((orphans, wake)) = &mut *new {
+        orphans.push(orphan);
+        if orphans.len() == 1 {
+            drop(wake.write(&[0])); // else it has been woken already
+        }
+        return;
+    }
+    let Ok((woken, wake)) = io::pipe() else { return by_itself(orphan.child) };
+    *new = Some((vec![orphan], wake));
+    if new_thread("tasklets-orphan", move || watch(woken)).is_err() {
+        *new = None;
+    }
+}
+
+/// A thread for one orphan.
+fn by_itself(mut child: Child) {
+    drop(new_thread("tasklets-orphan", move || drop(child.wait())));
+}
+
+/// What the thread does.
+fn watch(mut woken: PipeReader) {
+    let mut watched = Vec::new();
+    loop {
+        let mut new = NEW.lock();
+        if let Some((came, _)) = &mut *new {
+            watched.append(came);
+        }
+        if watched.is_empty() {
+            *new = None;
+            return;
+        }
+        drop(new);
+        let ended = wait_for_any(&woken, &watched);
+        if ended[0] {
+            drop(woken.read(&mut [0; 8]));
+        }
+        let mut ended = ended[1..].iter();
+        watched.retain_mut(|it| !ended.next().is_some_and(|ended| *ended && reap(&mut it.child)));
+    }
+}
+
+/// Which of them has something to tell: the pipe first, then the orphans.
+fn wait_for_any(woken: &PipeReader, watched: &[Orphan]) -> Vec<bool> {
+    let mut all = vec![PollFd::new(woken, PollFlags::IN)];
+    all.extend(watched.iter().map(|it| PollFd::new(&it.exit, PollFlags::IN)));
+    // Interrupted or refused: nothing is known, and it is asked again.
+    let _ = poll(&mut all, None);
+    all.iter().map(|it| !it.revents().is_empty()).collect()
+}
+
+/// It has ended, so this does not wait; that somebody else has reaped it is as good.
+fn reap(child: &mut Child) -> bool {
+    drop(child.wait());
+    true
+}
