@@ -21,21 +21,21 @@
 //!
 //! # A child that nobody waits for
 //!
-//! A [`Child`] that is dropped goes on, unless it was to be [killed](Command::kill_on_drop). When it
-//! ends it is reaped by an OS thread of this crate, which is there only while there is such a child:
-//! no zombie stays.
+//! A [`Child`] that is dropped goes on, unless it was to be [killed](Command::kill_on_drop). When
+//! it ends it is reaped by an OS thread of this crate, which is there only while there is such a
+//! child: no zombie stays.
 //!
 //! # Starting a process
 //!
-//! [`Command::spawn`] holds up the OS thread until the program has been loaded, as std's does: about
-//! a millisecond, more from a slow disk. Hazards:
+//! [`Command::spawn`] holds up the OS thread until the program has been loaded, as std's does:
+//! about a millisecond, more from a slow disk. Hazards:
 //!
 //! - Never `fork` without `exec` inside of a run: the copy has the tasklets but none of the threads
 //!   behind [`blocking`](crate::blocking()), and shares the queue for events with the original. A
-//!   closure given to `pre_exec` of std runs in such a copy: it must not touch tasklets, channels,
-//!   locks or memory.
-//! - Descriptors that were opened without `O_CLOEXEC`, by C libraries mostly, are inherited. A child
-//!   that holds the writing end of a pipe keeps its reader from seeing the end.
+//!   closure given to `pre_exec` of std runs in such a copy: it must not touch tasklets,
+//!   channels, locks or memory.
+//! - Descriptors that were opened without `O_CLOEXEC`, by C libraries mostly, are inherited. A
+//!   child that holds the writing end of a pipe keeps its reader from seeing the end.
 //! - Ctrl-C at a terminal goes to children as well; `process_group(0)` of std's
 //!   [`CommandExt`](std::os::unix::process::CommandExt) keeps it from them: see
 //!   [`Command::as_std`].

@@ -1,7 +1,7 @@
 //! Signals of the OS: their names, and receiving them as messages.
 //!
-//! Always: no code of the program runs inside a signal handler. A signal that arrived while somebody
-//! listened for it is told to each who did, once or, if it came several times, at least once.
+//! Always: no code of the program runs inside a signal handler. A signal that arrived while
+//! somebody listened for it is told to each who did: if it came several times, at least once.
 
 #[cfg(feature = "signal")]
 mod disposition;

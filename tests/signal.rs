@@ -12,7 +12,7 @@ use std::time::Duration;
 use support::{Ended, isolated};
 use tasklets::{
     Halt, Operation, Pending, Progress, Runtime, Signal, after, ctrl_c, explore, run, select,
-    signals, spawn, within, yield_now,
+    signals, sleep, spawn, within, yield_now,
 };
 
 const SHORT: Duration = Duration::from_millis(1);
@@ -216,7 +216,7 @@ fn of_several_who_wait_for_one_message_one_gets_it_and_the_others_wait_on() {
                 yield_now();
                 send(Signal::User1);
                 while waiters.iter().filter(|it| it.is_finished()).count() < done {
-                    drop(after(SHORT).wait());
+                    sleep(SHORT).unwrap();
                 }
                 assert_eq!(waiters.iter().filter(|it| it.is_finished()).count(), done);
             }
@@ -268,8 +268,8 @@ fn listeners_leave_no_descriptor() {
     let ended = isolated(|| {
         let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         run(|| {
-            drop(signals([Signal::User1, Signal::User2]).unwrap().receiving().poll());
-            drop(after(SHORT).wait());
+            let _ = signals([Signal::User1, Signal::User2]).unwrap().receiving().poll();
+            let _ = after(SHORT).wait();
             let before = open();
             for _ in 0..1_000 {
                 let signals = signals([Signal::User1, Signal::User2]).unwrap();

@@ -134,9 +134,9 @@ impl Child {
     /// The OS's, if somebody else has reaped the child.
     ///
     /// ```
-    /// # use tasklets::{process::Command, run};
+    /// # use tasklets::{process::{Command, Stdio}, run};
     /// run(|| {
-    ///     let mut child = Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    ///     let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
     ///     assert_eq!(child.try_wait().unwrap(), None); // it reads
     ///     let status = child.wait().unwrap();
     ///     assert_eq!(child.try_wait().unwrap(), Some(status));

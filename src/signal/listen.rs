@@ -34,8 +34,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// code that asks for the present handler finds.)
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidInput`] for a signal that cannot be received, or none at all; the OS's, if there is no
-/// descriptor left. A run that is explored refuses it.
+/// [`io::ErrorKind::InvalidInput`] for a signal that cannot be received, or none at all; the OS's,
+/// if there is no descriptor left. A run that is explored refuses it.
 ///
 /// ```
 /// use tasklets::{Signal, run, select, signals};

@@ -1,0 +1,60 @@
+//! Starts programs, starts those again that fail, and ends them all gracefully when it is told to.
+//!
+//! Each argument is a program with arguments, separated by spaces. One that fails is started again
+//! after a while, which doubles each time. Ctrl-C and SIGTERM are passed on as SIGTERM; who has not
+//! ended after the grace period is killed. The exit status is 0 then.
+
+use std::os::unix::process::CommandExt;
+use std::time::Duration;
+use tasklets::process::{Child, Command};
+use tasklets::{Never, Signal, after, channel, run, scope, select, shield, signals, sleep};
+
+const GRACE: Duration = Duration::from_secs(2);
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+fn main() {
+    run(|| {
+        let stop = signals([Signal::Interrupt, Signal::Terminate]).expect("signals");
+        let (alive, all_done) = channel::<Never>(); // closed when nobody holds `alive` any more
+        scope(|s| {
+            for line in std::env::args().skip(1) {
+                let alive = alive.clone();
+                s.spawn(move || (keep(&line), alive));
+            }
+            drop(alive);
+            select! {
+                recv(all_done) -> _ => {}
+                op(stop.receiving()) -> _ => s.cancel(), // see `keep`
+            }
+        });
+    });
+}
+
+/// Runs a program until it succeeds, or this tasklet is cancelled.
+fn keep(line: &str) {
+    let mut command = Command::new(line.split(' ').next().unwrap_or_default());
+    command.args(line.split(' ').skip(1)).as_std().process_group(0); // Ctrl-C is for us alone
+    for failures in 0.. {
+        let ended = command.spawn().and_then(|mut child| {
+            println!("{line}: started as {}", child.id());
+            child.wait().or_else(|_| shield(|| end(&mut child)))
+        });
+        match ended {
+            Ok(status) if status.success() => return println!("{line}: done"),
+            Ok(status) => println!("{line}: {status}"),
+            Err(error) => println!("{line}: {error}"),
+        }
+        if sleep(BACK_OFF * 2_u32.pow(failures.min(8))).is_err() {
+            return; // cancelled
+        }
+    }
+}
+
+/// Asks a child to end, and makes it.
+fn end(child: &mut Child) -> std::io::Result<std::process::ExitStatus> {
+    child.signal(Signal::Terminate)?;
+    select! {
+        op(child.exited()) -> status => status,
+        op(after(GRACE)) -> _ => child.kill().and_then(|()| child.wait()),
+    }
+}
