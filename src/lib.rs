@@ -63,6 +63,7 @@ pub mod channel;
 mod descriptor;
 mod error;
 pub mod explore;
+pub mod fs;
 pub mod guide;
 mod inspect;
 mod kernel;
@@ -79,6 +80,7 @@ mod scope;
 pub mod select;
 #[cfg(any(feature = "process", feature = "signal"))]
 mod signal;
+mod stdio;
 mod tasklet;
 mod time;
 mod trap;
@@ -105,6 +107,7 @@ pub use select::{Chosen, Select};
 pub use signal::Signal;
 #[cfg(feature = "signal")]
 pub use signal::{ReceivingSignal, SignalIter, Signals, ctrl_c, signals};
+pub use stdio::{Stdin, StdinLines, Stdout, stdin, stdout};
 pub use tasklet::{
     Builder, SpawnError, State, Tasklet, TaskletRef, current, pause, spawn, take_injected,
     yield_now,

@@ -48,6 +48,8 @@ const RANKS: &[(&str, u32)] = &[
     ("monitor", 7),
     ("net", 8),
     ("pipeline", 8),
+    ("fs", 8),
+    ("stdio", 8),
     ("inspect", 8),
     ("explore", 9),
     ("runtime", 9),
