@@ -21,7 +21,6 @@ fn example() -> &'static Path {
         if let Some(cargo) = std::env::var_os("CARGO") {
             let mut build = Command::new(cargo);
             build.args(["build", "--quiet", "--offline", "--example", "supervisor"]);
-            build.args(["--features", "process,signal"]);
             build.args(["--profile", profile, "--target-dir"]).arg(profile_dir.parent().unwrap());
             build.current_dir(env!("CARGO_MANIFEST_DIR"));
             assert!(build.status().unwrap().success(), "the example does not compile");
