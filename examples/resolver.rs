@@ -41,7 +41,7 @@ fn resolve(most: usize, names: &[String]) -> io::Result<usize> {
             let jobs = jobs.clone();
             s.spawn(move || jobs.into_iter().for_each(|(it, to)| drop(to.send(lookup_host(&it)))));
         }
-        let asked = names.to_vec().into_iter().zip(wanted);
+        let asked = names.iter().cloned().zip(wanted);
         s.spawn(move || give.send_all(asked));
         let printed = names.iter().zip(answers).try_fold(0, |failed, (name, answer)| match answer
             .recv()

@@ -71,7 +71,7 @@ impl Server {
     }
 
     /// Waits for its end; tells what else it has printed.
-    pub fn end(mut self) -> (ExitStatus, String) {
+    pub fn end(&mut self) -> (ExitStatus, String) {
         let mut text = String::new();
         self.stdout.read_to_string(&mut text).unwrap();
         (self.child.wait().unwrap(), text)
