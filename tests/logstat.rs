@@ -1,14 +1,13 @@
 //! The example `logstat` prints what an awk program prints, on logs of all kinds.
 #![cfg(all(target_os = "linux", not(miri)))]
 
-#[path = "support/example.rs"]
-mod program;
+mod support;
 
 use proptest::prelude::*;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use support::example::built;
 
 /// The same facts by awk and sort; the log is stdin.
 const AWK: &str = r#"
@@ -33,9 +32,8 @@ const AWK: &str = r#"
     }
 "#;
 
-fn logstat() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| program::example("logstat"))
+fn logstat() -> PathBuf {
+    built("logstat")
 }
 
 fn fed(command: &mut Command, log: &[u8]) -> Output {

@@ -1,8 +1,7 @@
 //! The example `treesum` prints what `find | sort | xargs sha256sum` prints, on trees of all kinds.
 #![cfg(all(target_os = "linux", not(miri)))]
 
-#[path = "support/example.rs"]
-mod program;
+mod support;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -10,21 +9,16 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use support::example::built;
 
 /// The line that treesum is measured by; its DIR is `$1`.
 const LINE: &str = r#"find "$1" -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum"#;
 
 /// The user nobody, for whom permissions count even if the tests run as root.
 const NOBODY: u32 = 65_534;
-
-fn example() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| program::example("treesum"))
-}
 
 /// A directory that goes away with the test.
 struct Tree(PathBuf);
@@ -52,7 +46,12 @@ impl Tree {
     /// treesum with `args`, run in this directory; `timeout` so that a hang is a failure.
     fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("timeout");
-        command.arg("300").arg(example()).args(args).current_dir(&self.0).stdin(Stdio::null());
+        command
+            .arg("300")
+            .arg(built("treesum"))
+            .args(args)
+            .current_dir(&self.0)
+            .stdin(Stdio::null());
         command
     }
 
@@ -244,7 +243,7 @@ fn what_permissions_forbid_costs_a_line_each_and_the_status() {
     let binary = tree.path("treesum");
     // Not `fs::copy`: a file that is open for writing, here or in what another test forks at that
     // moment, cannot be executed.
-    assert!(Command::new("cp").arg(example()).arg(&binary).status().unwrap().success());
+    assert!(Command::new("cp").arg(built("treesum")).arg(&binary).status().unwrap().success());
     let is_root = fs::metadata(&binary).unwrap().uid() == 0;
     let run = |mut command: Command| {
         command.current_dir(&tree.0);
@@ -351,7 +350,7 @@ fn a_terminal_gets_a_bar() {
     let tree = Tree::new();
     (0..500).for_each(|it| tree.file(format!("x/{it}"), "small"));
     let mut script = Command::new("script");
-    script.arg("-qec").arg(format!("'{}' x 2>&1", example().display())).arg("/dev/null");
+    script.arg("-qec").arg(format!("'{}' x 2>&1", built("treesum").display())).arg("/dev/null");
     script.env("TERM", "xterm").current_dir(&tree.0).stdin(Stdio::null());
     match script.output() {
         Ok(output) => assert!(text(&output.stdout).contains(" of 500 files")),

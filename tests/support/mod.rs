@@ -1,6 +1,8 @@
 //! Helpers of the tests: a body in a process of its own, and what /proc says about this one.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub mod example;
+
 use std::any::type_name;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;

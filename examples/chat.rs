@@ -1,0 +1,60 @@
+//! A chat: each line that somebody sends goes to everybody. Nobody waits for a slow client: its
+//! writer takes lines even while the client does not read, and leaves when too many pile up. Try
+//! `cargo run --release --example chat -- 127.0.0.1:7002`, then `nc 127.0.0.1 7002`, twice.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::{mem::take, rc::Rc};
+use tasklets::net::{Shutdown, TcpListener, TcpStream, serve};
+use tasklets::{Receiver, Sender, channel, run, scope, select, spawn};
+
+/// Bytes that a client may be behind; a line that is longer than this is several.
+const LIMIT: usize = 64 * 1_024;
+
+/// Something to tell everybody, and perhaps where to tell somebody new from now on.
+type News = (String, Option<Sender<Rc<str>>>);
+
+fn main() -> io::Result<()> {
+    run(|| {
+        let listener = TcpListener::bind(std::env::args().nth(1).unwrap_or("127.0.0.1:0".into()))?;
+        println!("listening on {}", listener.local_addr()?);
+        let (hub, news) = channel();
+        spawn(move || broadcast(news));
+        serve(&listener, 1_000, |it, who| client(&it, &who.to_string(), &hub)).map(drop)
+    })
+}
+
+fn broadcast(news: Receiver<News>) {
+    let mut clients = vec![];
+    for (line, newcomer) in news {
+        clients.extend(newcomer);
+        let line: Rc<str> = line.into();
+        clients.retain(|it: &Sender<_>| it.send(line.clone()).is_ok()); // without those who left
+    }
+}
+
+fn client(stream: &TcpStream, who: &str, hub: &Sender<News>) {
+    let (inbox, lines) = channel();
+    scope(|s| {
+        s.spawn(|| write(stream, lines).and(stream.shutdown(Shutdown::Both))); // wakes the reader
+        drop(hub.send((format!("* {who} is here\n"), Some(inbox))));
+        let (mut reader, mut line) = (BufReader::new(stream), String::new());
+        while reader.by_ref().take(LIMIT as u64).read_line(&mut line).is_ok_and(|it| it > 0) {
+            drop(hub.send((format!("{who}: {}\n", take(&mut line).trim_end()), None)));
+        }
+        s.cancel(); // the writer
+    });
+    drop(hub.send((format!("* {who} has left\n"), None)));
+}
+
+fn write(mut stream: &TcpStream, lines: Receiver<Rc<str>>) -> io::Result<()> {
+    let mut unsent = vec![];
+    while unsent.len() <= LIMIT {
+        select! {
+            recv(lines) -> line => unsent.extend(line?.bytes()),
+            op(stream.writable()) -> it if !unsent.is_empty() => {
+                unsent.drain(..it.and_then(|()| stream.write(&unsent))?);
+            }
+        }
+    }
+    Ok(())
+}
