@@ -17,6 +17,7 @@ use crate::kernel::running;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Doing;
 use parking_lot::Mutex;
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -49,14 +50,15 @@ use std::thread;
 #[track_caller]
 #[doc(alias("tpool", "execute", "spawn_blocking", "call_on_thread", "unblock"))]
 pub fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<T, Halt> {
-    call(f, drop, Location::caller()).map_err(Halt::from)
+    let drop_there = |result: thread::Result<T>| -> Leftover { Box::new(result) };
+    call(f, drop_there, Location::caller()).map_err(Halt::from)
 }
 
 /// [`blocking`] for a call whose result, or whose captures, must not be lost.
 ///
 /// If the tasklet is stopped after the call has begun, `late` gets its result, or the payload of
 /// its panic, when it has ended: on the thread that made the call, possibly after the run. A panic
-/// of `late` is lost.
+/// of `late` ends the run, if that goes on.
 ///
 /// # Errors
 /// As [`blocking`]; the error says whether the call had begun, and gives `f` back if not.
@@ -93,7 +95,28 @@ where
     F: FnOnce() -> T + Send + 'static,
     L: FnOnce(thread::Result<T>) + Send + 'static,
 {
-    call(f, late, Location::caller())
+    let hand_over = move |result| -> Leftover {
+        match catch_unwind(AssertUnwindSafe(|| late(result))) {
+            Ok(()) => Box::new(()),
+            Err(payload) => Box::new(Reraised(Some(payload))),
+        }
+    };
+    call(f, hand_over, Location::caller())
+}
+
+/// What is left of a call that its caller has left: the scheduler drops it, and a panic of that
+/// ends the run.
+type Leftover = Box<dyn Any + Send>;
+
+/// Panics again when it is dropped.
+struct Reraised(Option<Box<dyn Any + Send>>);
+
+impl Drop for Reraised {
+    fn drop(&mut self) {
+        if let Some(payload) = self.0.take().filter(|_| !thread::panicking()) {
+            resume_unwind(payload);
+        }
+    }
 }
 
 /// Why a call has no result for its caller, and what became of it.
@@ -174,16 +197,16 @@ enum Stage<T, F, L> {
     Over,
 }
 
-impl<T, F: FnOnce() -> T, L: FnOnce(thread::Result<T>)> Call<T, F, L> {
+impl<T, F: FnOnce() -> T, L: FnOnce(thread::Result<T>) -> Leftover> Call<T, F, L> {
     fn put(&self, stage: Stage<T, F, L>) -> Stage<T, F, L> {
         std::mem::replace(&mut *self.0.lock(), stage)
     }
 
-    /// Makes the call; true if there is an answer for the caller.
-    fn make(&self) -> bool {
+    /// Makes the call, if it is still wanted; returns what the scheduler is told.
+    fn make(&self) -> Option<Leftover> {
         let Stage::Queued(f) = self.put(Stage::Begun) else {
             self.put(Stage::Over);
-            return false;
+            return None;
         };
         // What `f` holds is dropped inside, too: a panic there must not end the thread.
         let result = catch_unwind(AssertUnwindSafe(f));
@@ -191,11 +214,10 @@ impl<T, F: FnOnce() -> T, L: FnOnce(thread::Result<T>)> Call<T, F, L> {
         let former = std::mem::replace(&mut *stage, Stage::Over);
         if let Stage::Left(late) = former {
             drop(stage);
-            drop(catch_unwind(AssertUnwindSafe(|| late(result))));
-            return false;
+            return Some(late(result));
         }
         *stage = Stage::Answered(result);
-        true
+        Some(Box::new(()))
     }
 
     /// The result, which is there.
@@ -225,7 +247,7 @@ fn call<T, F, L>(f: F, late: L, at: &'static Location<'static>) -> Result<T, Una
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
-    L: FnOnce(thread::Result<T>) + Send + 'static,
+    L: FnOnce(thread::Result<T>) -> Leftover + Send + 'static,
 {
     let Some(scheduler) = Scheduler::active() else {
         return Err(Unanswered::NotBegun { f, why: Halt::CannotWait });
@@ -240,30 +262,29 @@ where
         let (entry, inbox) = scheduler.begin_call(wait.clone());
         number = entry;
         let same = call.clone();
-        let job = Box::new(move || {
-            if same.make() {
-                inbox.put(Message { call: entry, result: Box::new(()) });
+        let job = move || {
+            if let Some(result) = same.make() {
+                inbox.put(Message { call: entry, result });
             }
-        });
+        };
+        // If the run is over, what is left is dropped there: its panic must not end the thread.
+        let job = Box::new(|| drop(catch_unwind(AssertUnwindSafe(job))));
         place = pool.submit(job, scheduler.blocking);
         if place.is_none() {
             wait.settle(0);
         }
     });
     let stopped = match waited {
-        Ok(_) if place.is_some() => None,
-        Ok(_) => Some(Halt::Busy),
+        Ok(_) => place.is_none().then_some(Halt::Busy),
         Err(why) => Some(why),
     };
-    let result = match stopped {
-        None => call.answer(),
-        Some(why) => call.leave(late, why),
-    };
-    if stopped.is_none() || result.is_err() {
-        // Else its answer is on its way to the scheduler, which forgets it then.
+    let result = stopped.map_or_else(|| call.answer(), |why| call.leave(late, why));
+    let not_begun = matches!(result, Err(Unanswered::NotBegun { .. }));
+    if stopped.is_none() || not_begun {
+        // Else what is left of it is on its way to the scheduler, which forgets it then.
         scheduler.end_call(number);
     }
-    if let (Err(Unanswered::NotBegun { .. }), Some(place)) = (&result, place) {
+    if let Some(place) = place.filter(|_| not_begun) {
         pool.withdraw(place);
     }
     match result? {

@@ -10,8 +10,8 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 use tasklets::{
-    Halt, Operation, Runtime, Unanswered, after, block_trap, blocking, blocking_or, channel, pause,
-    run, scope, snapshot, spawn, within, yield_now,
+    Halt, Operation, RunError, Runtime, Unanswered, after, block_trap, blocking, blocking_or,
+    channel, pause, run, scope, snapshot, spawn, within, yield_now,
 };
 
 /// Panics when it is dropped, unless the thread does so already.
@@ -286,7 +286,7 @@ fn a_late_result_goes_to_whom_the_caller_named_and_to_nobody_else() {
 }
 
 #[test]
-fn a_late_panic_goes_there_too_and_a_panic_of_that_costs_no_thread() {
+fn a_late_panic_goes_there_too_and_a_panic_of_that_ends_the_run() {
     let runtime = Runtime::builder().blocking_threads(1).build();
     let ended = runtime.run(|| {
         let (keep, kept) = mpsc::channel();
@@ -309,9 +309,11 @@ fn a_late_panic_goes_there_too_and_a_panic_of_that_costs_no_thread() {
         call.cancel();
         assert!(call.join().unwrap());
         drop(go);
-        blocking(move || kept.recv()).unwrap() // by the same thread
+        assert_eq!(blocking(move || kept.recv()).unwrap(), Ok(Some(7))); // by the same thread
+        pause() // until the run has ended
     });
-    assert_eq!(ended.unwrap(), Ok(Some(7)));
+    let Err(RunError::Panicked(report)) = ended else { panic!("lost: {ended:?}") };
+    assert_eq!(report.message(), "of the one who was named");
 }
 
 #[test]
