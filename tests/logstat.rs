@@ -12,9 +12,12 @@ use support::example::built;
 /// The same facts by awk and sort; the log is stdin.
 const AWK: &str = r#"
     { sub(/\r$/, "") }
-    !/^[^ ]+ [^ ]+ [^ ]+ \[[^\]]+\] "[^ "]+ [^ "]+( HTTP\/[^ "]*)?" [0-9][0-9][0-9] ([0-9]+|-)( "[^"]*" "[^"]*")?$/ {
-        malformed++; next
+    BEGIN {
+        who = "^[^ ]+ [^ ]+ [^ ]+ \\[[^\\]]+\\] "
+        what = "\"[^ \"]+ [^ \"]+( HTTP/[^ \"]*)?\" [0-9][0-9][0-9] ([0-9]+|-)"
+        form = who what "( \"[^\"]*\" \"[^\"]*\")?$"
     }
+    $0 !~ form { malformed++; next }
     {
         requests++; hosts[$1]++; split($0, quoted, "\""); split(quoted[2], words, " ")
         paths[words[2]]++; split(quoted[3], numbers, " "); codes[numbers[1]]++
