@@ -242,7 +242,7 @@ where
         let same = call.clone();
         let job = Box::new(move || {
             if same.make() {
-                inbox.put(Message { call: entry, result: Box::new(()) });
+                inbox.put(Message::Answer { call: entry, result: Box::new(()) });
             }
         });
         place = pool.submit(job, scheduler.blocking);
