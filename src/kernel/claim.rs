@@ -8,6 +8,7 @@
 //! owner's side; a new turn begins with the next `Open`. Aside, until `Done`: `Awake -> Parked`.
 
 use super::name::TaskletId;
+use std::cell::Cell;
 use std::fmt;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -26,10 +27,17 @@ const STATE: u64 = 7;
 const PARKED: u64 = 8;
 const TURN: u64 = 16;
 
-/// How often an owner looks whether it is done before it sleeps, and how often in one go: all in
-/// all about as long as waking it takes.
-const ROUNDS: u32 = 16;
-const LOOKS: u32 = 64;
+/// How often an OS thread looks before it sleeps: at most about as long as it takes to wake one,
+/// so that two that are busy with each other stay awake; less while that has been in vain.
+const LOOKS_MAX: u32 = 2_048;
+const LOOKS_MIN: u32 = 32;
+/// After so many times in vain it looks for as long as it may, once: things may have changed.
+const TRIES: u32 = 64;
+
+thread_local! {
+    /// How often this OS thread looks next time, and how many times it did so in vain.
+    static LOOKS: Cell<(u32, u32)> = const { Cell::new((LOOKS_MAX, 0)) };
+}
 
 /// How the owner of a claim is woken.
 pub(crate) trait Wake: Send + Sync {
@@ -129,22 +137,24 @@ impl Claim {
 }
 
 /// Looks for a short while whether `found`, before the OS thread goes to sleep; not at all where
-/// only this one runs at a time.
+/// only one runs at a time.
 pub(crate) fn look_out(found: impl Fn() -> bool) -> bool {
     static SEVERAL: OnceLock<bool> = OnceLock::new();
     let more_than_one = |it: NonZero<usize>| it.get() > 1;
-    let several = SEVERAL.get_or_init(|| available_parallelism().is_ok_and(more_than_one));
-    for _ in 0..if *several { ROUNDS } else { 0 } {
-        for _ in 0..LOOKS {
-            if found() {
-                return true;
-            }
-            std::hint::spin_loop();
-        }
-        // Whom we wait for may be kept from running by this very thread.
-        std::thread::yield_now();
+    if !SEVERAL.get_or_init(|| available_parallelism().is_ok_and(more_than_one)) {
+        return found();
     }
-    found()
+    let (looks, in_vain) = LOOKS.get();
+    let seen = (0..looks).any(|_| {
+        std::hint::spin_loop();
+        found()
+    });
+    LOOKS.set(match (seen, in_vain + 1) {
+        (true, _) => (looks.saturating_mul(2).min(LOOKS_MAX), 0),
+        (false, TRIES) => (LOOKS_MAX, 0),
+        (false, in_vain) => ((looks / 2).max(LOOKS_MIN), in_vain),
+    });
+    seen
 }
 
 impl fmt::Debug for Claim {
