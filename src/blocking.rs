@@ -264,7 +264,7 @@ where
         let same = call.clone();
         let job = move || {
             if let Some(result) = same.make() {
-                inbox.put(Message { call: entry, result });
+                inbox.put(Message::Answer { call: entry, result });
             }
         };
         // If the run is over, what is left is dropped there: its panic must not end the thread.

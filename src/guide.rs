@@ -8,3 +8,6 @@ pub mod must_not {}
 
 #[doc = include_str!("guide/testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("guide/several_threads.md")]
+pub mod several_threads {}

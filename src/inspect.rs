@@ -16,7 +16,7 @@ use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{ChannelFacts, Doing, Task, flag};
 use crate::kernel::trace::{ChannelId, Direction};
 use crate::tasklet::{State, TaskletRef};
-use offers::Offers;
+use offers::{Offers, channel_text, verb};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::Location;
@@ -142,6 +142,17 @@ pub enum Pending {
         /// used each of them since it got it.
         only_holder: Option<TaskletId>,
     },
+    /// An operation on a [shared](crate::shared) channel, whose other end may be anywhere.
+    Shared {
+        /// Which.
+        channel: ChannelId,
+        /// Its name.
+        name: Option<String>,
+        /// Where it was made.
+        made_at: &'static Location<'static>,
+        /// What it would do.
+        direction: Direction,
+    },
     /// A partner that has met it already: the value that it owes, or its acceptance of the value.
     Partner {
         /// On which channel.
@@ -155,6 +166,8 @@ pub enum Pending {
     },
     /// The end of a tasklet.
     Tasklet(TaskletId),
+    /// The end of a tasklet of a [worker](crate::shared::Workers).
+    Away,
     /// A time, so long after the start of the run.
     Time(Duration),
     /// A call on another OS thread.
@@ -327,11 +340,12 @@ impl Snapshot {
     fn phrase(&self, operation: &Pending) -> String {
         match operation {
             Pending::Channel { channel, name, made_at, direction, .. } => {
-                let verb = match direction {
-                    Direction::Send => "send on",
-                    Direction::Receive => "receive from",
-                };
-                format!("{verb} {}", channel_text(*channel, name.as_ref(), Some(made_at)))
+                let channel = channel_text(*channel, name.as_ref(), Some(made_at));
+                format!("{} {channel}", verb(*direction))
+            }
+            Pending::Shared { channel, name, made_at, direction } => {
+                let channel = channel_text(*channel, name.as_ref(), Some(made_at));
+                format!("{} shared {channel}", verb(*direction))
             }
             Pending::Partner { channel, name, made_at, tasklet } => {
                 let partner = tasklet.map_or("somebody".into(), |it| self.label(it));
@@ -339,6 +353,7 @@ impl Snapshot {
                 format!("complete its meeting with {partner} on {on}")
             }
             Pending::Tasklet(id) => format!("join {}", self.label(*id)),
+            Pending::Away => "join a tasklet of a worker".into(),
             Pending::Time(at) => format!("wake {at:?} after the start"),
             Pending::Call => "get the result of a blocking call".into(),
             Pending::Readable(number) => format!("read descriptor {number}"),
@@ -350,11 +365,6 @@ impl Snapshot {
             Pending::Others(count) => format!("see one of {count} other operations happen"),
         }
     }
-}
-
-fn channel_text(id: ChannelId, name: Option<&String>, made_at: Option<&Location<'_>>) -> String {
-    let name = name.map_or_else(|| id.to_string(), |it| format!("channel `{it}`"));
-    made_at.map_or(name.clone(), |at| format!("{name} (made at {at})"))
 }
 
 impl fmt::Display for Snapshot {
@@ -446,6 +456,7 @@ impl Waiting {
                 operations.push(Pending::Partner { channel, name, made_at, tasklet });
             }
             Doing::Joining(other) => operations.push(Pending::Tasklet(other)),
+            Doing::JoiningAway => operations.push(Pending::Away),
             Doing::Sleeping(at) => operations.push(Pending::Time(Duration::from_nanos(at))),
             Doing::Calling => operations.push(Pending::Call),
             Doing::Reading(number) => operations.push(Pending::Readable(number)),

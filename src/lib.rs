@@ -21,6 +21,9 @@
 //! | permit | a receiver that has been won and waits for the value its holder is about to make |
 //! | region | a stretch of code under a deadline; regions nest |
 //! | run | one execution of a root tasklet and all it spawns, from the start to the last end |
+//! | shared | of a channel: between OS threads |
+//! | claim | the right to settle a wait whose offers other OS threads see |
+//! | worker | an OS thread with a run, to which tasklets can be sent |
 //! | runtime | what runs are made with: the tasklets, timers and settings of one OS thread |
 //! | stuck | nothing can run, and nothing outside can change that |
 //! | interrupt, halt | a cancellation, deadline or injected error *interrupts*; a `Halt` is why an operation ended |
@@ -32,6 +35,7 @@
 //! - [Who runs next](mod@channel#who-runs-next), [selecting](mod@select), [operations as
 //!   values](Operation)
 //! - [Testing a protocol](guide::testing) under every schedule
+//! - [Several OS threads](guide::several_threads)
 //! - [Embedding](Runtime): a runtime driven by a loop of the caller's
 //!
 //! # Environment
@@ -78,6 +82,7 @@ pub mod process;
 mod runtime;
 mod scope;
 pub mod select;
+pub mod shared;
 #[cfg(any(feature = "process", feature = "signal"))]
 mod signal;
 mod stdio;

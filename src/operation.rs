@@ -202,6 +202,9 @@ impl<O: Operation + ?Sized> Arm for &mut O {
     fn pick(&mut self, branch: u32) -> Option<&mut dyn Arm> {
         (**self).pick(branch)
     }
+    fn is_shared(&self) -> bool {
+        (**self).is_shared()
+    }
 }
 
 impl<O: Operation + ?Sized> Operation for &mut O {
@@ -247,6 +250,9 @@ impl<O: Arm, F> Arm for Map<O, F> {
     }
     fn pick(&mut self, branch: u32) -> Option<&mut dyn Arm> {
         self.operation.pick(branch)
+    }
+    fn is_shared(&self) -> bool {
+        self.operation.is_shared()
     }
 }
 
@@ -298,6 +304,9 @@ impl<O: Arm> Arm for OnlyIf<O> {
     }
     fn pick(&mut self, branch: u32) -> Option<&mut dyn Arm> {
         self.operation.pick(branch)
+    }
+    fn is_shared(&self) -> bool {
+        !self.enabled || self.operation.is_shared()
     }
 }
 
@@ -376,6 +385,9 @@ impl<L: Arm, R: Arm> Arm for Or<L, R> {
         } else {
             leaf(&mut self.left, branch)
         })
+    }
+    fn is_shared(&self) -> bool {
+        self.left.is_shared() && self.right.is_shared()
     }
 }
 

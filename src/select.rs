@@ -50,7 +50,6 @@ pub mod support {
     use crate::channel::{self, Head};
     pub use crate::kernel::operation::Lot;
     use crate::kernel::wait::Wait;
-    use crate::{Halt, Receiver};
 
     /// See `kernel/operation.rs`.
     #[track_caller]
@@ -72,11 +71,8 @@ pub mod support {
         lot.park(wait, stands, patience, Location::caller()).unwrap_or(NOBODY)
     }
 
-    /// What is looked at of a receiver before it is attempted.
-    #[inline(always)]
-    pub fn head<T>(receiver: &Receiver<T>) -> &Head {
-        receiver.head()
-    }
+    /// For the receivers of a select that have no head of their own, which are shared ones.
+    pub use crate::channel::Busy;
 
     /// Lets `lot` know which receivers are ready; false if it has to be told of each in turn.
     #[inline]
@@ -88,35 +84,6 @@ pub mod support {
     #[inline]
     pub fn stand(heads: &[&Head], wait: &Wait, from: usize) -> usize {
         channel::stand(heads, wait, from)
-    }
-
-    /// Whether a channel that could not be offered to can be now.
-    #[inline]
-    pub fn calm<T>(receiver: &Receiver<T>) -> bool {
-        receiver.calm()
-    }
-
-    /// Notes that the running tasklet uses this receiver.
-    #[inline(always)]
-    pub fn note_holder<T>(receiver: &Receiver<T>, wait: &Wait) {
-        receiver.note_held_by(wait.task.stamp);
-    }
-
-    /// What the offer has brought; `None` if the partner went away again.
-    pub fn complete<T>(receiver: &Receiver<T>) -> Option<Result<T, Halt>> {
-        receiver.complete()
-    }
-
-    /// Whether [`attempt`] is likely to succeed.
-    #[inline]
-    pub fn looks_ready<T>(receiver: &Receiver<T>) -> bool {
-        receiver.looks_ready()
-    }
-
-    /// Receives if that is possible without waiting for a partner to come.
-    #[track_caller]
-    pub fn attempt<T>(receiver: &Receiver<T>) -> Option<Result<T, Halt>> {
-        receiver.attempt(Location::caller())
     }
 
     /// The index of no arm.
@@ -251,7 +218,8 @@ macro_rules! __select {
         let chosen = {
             $(let $end = &$rx;)+
             let patience = $crate::__select!(@patience $($patience)?);
-            let heads = [$($crate::select::support::head($end)),*];
+            let busy = $crate::select::support::Busy::default();
+            let heads = [$($end.select_head(&busy)),*];
             let mut lot = $crate::select::support::Lot::new(heads.len(), patience);
             if !$crate::select::support::look(&mut lot, &heads) {
                 $crate::__select!(@see lot (0_usize) [$($end)+]);
@@ -260,7 +228,7 @@ macro_rules! __select {
                 let drawn = lot.draw();
                 $crate::__select!(@attempt drawn (0_usize) [$({$end $output})+]);
                 if let ::std::option::Option::Some(wait) = lot.open(patience) {
-                    $($crate::select::support::note_holder($end, &wait);)+
+                    $($end.select_note_holder(&wait);)+
                     let mut stood = 0_usize;
                     let stands = loop {
                         stood = $crate::select::support::stand(&heads, &wait, stood);
@@ -289,13 +257,13 @@ macro_rules! __select {
     }};
     (@see $lot:ident ($index:expr) []) => {};
     (@see $lot:ident ($index:expr) [$end:ident $($rest:tt)*]) => {
-        $lot.see($index, $crate::select::support::looks_ready($end));
+        $lot.see($index, $end.select_looks_ready());
         $crate::__select!(@see $lot ($index + 1) [$($rest)*]);
     };
     (@attempt $drawn:ident ($index:expr) []) => {};
     (@attempt $drawn:ident ($index:expr) [{$end:ident $output:ident} $($rest:tt)*]) => {
         if $drawn == $index {
-            $output = $crate::select::support::attempt($end);
+            $output = $end.select_attempt();
             if $output.is_some() {
                 break $index;
             }
@@ -306,7 +274,7 @@ macro_rules! __select {
     (@calm $stood:ident ($index:expr) []) => { false };
     (@calm $stood:ident ($index:expr) [$end:ident $($rest:tt)*]) => {
         if $stood == $index {
-            $crate::select::support::calm($end)
+            $end.select_calm()
         } else {
             $crate::__select!(@calm $stood ($index + 1) [$($rest)*])
         }
@@ -314,7 +282,7 @@ macro_rules! __select {
     (@complete $met:ident ($index:expr) []) => {};
     (@complete $met:ident ($index:expr) [{$end:ident $output:ident} $($rest:tt)*]) => {
         if $met == $index {
-            $output = $crate::select::support::complete($end);
+            $output = $end.select_complete();
             if $output.is_some() {
                 break $index;
             }

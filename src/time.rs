@@ -8,7 +8,7 @@ use crate::kernel::clock::{NEVER, Nanos};
 use crate::kernel::control::{Way, Ways};
 use crate::kernel::operation::Arm;
 use crate::kernel::running;
-use crate::kernel::scheduler::Scheduler;
+use crate::kernel::scheduler::{self, Scheduler};
 use crate::kernel::task::{Doing, Task, flag};
 use crate::kernel::timer::Alarm;
 use crate::kernel::wait::{self, Wait};
@@ -42,12 +42,12 @@ pub fn now() -> Instant {
 
 /// `deadline` in the terms of the active run's clock.
 pub(crate) fn nanos(deadline: Instant) -> Nanos {
-    Scheduler::active().map_or(NEVER, |it| it.home.clock.nanos(deadline))
+    scheduler::clock(|it| it.nanos(deadline))
 }
 
 /// The time `delay` from now.
 pub(crate) fn after_now(delay: Duration) -> Nanos {
-    Scheduler::active().map_or(NEVER, |it| it.home.clock.after(delay))
+    scheduler::clock(|it| it.after(delay))
 }
 
 /// Waits for `delay`.

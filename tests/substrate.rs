@@ -353,7 +353,7 @@ fn an_operation_in_an_unwind_tries_once_and_never_waits() {
         let from = rx.clone();
         let waited = in_unwind(move || {
             let mut select = Select::new();
-            select.recv(&from);
+            select.recv(&*from);
             select.wait().map(drop)
         });
         assert_eq!(waited, Err(Halt::CannotWait));

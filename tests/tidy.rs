@@ -11,6 +11,7 @@ const RANKS: &[(&str, u32)] = &[
     ("kernel/choice", 0),
     ("kernel/clock", 0),
     ("kernel/name", 0),
+    ("kernel/claim", 0),
     ("kernel/fatal", 0),
     ("kernel/baton", 0),
     ("kernel/body", 0),
@@ -29,6 +30,7 @@ const RANKS: &[(&str, u32)] = &[
     ("kernel/poller", 2),
     ("kernel/running", 2),
     ("kernel/announce", 2),
+    ("kernel/outsider", 2),
     ("kernel/scheduler", 3),
     ("kernel/operation", 4),
     // The public face of an operation, which everything that makes one implements.
@@ -40,6 +42,7 @@ const RANKS: &[(&str, u32)] = &[
     ("local", 6),
     ("trap", 6),
     ("select", 7),
+    ("shared", 7),
     ("scope", 7),
     ("blocking", 7),
     ("signal", 7),
@@ -51,6 +54,8 @@ const RANKS: &[(&str, u32)] = &[
     ("fs", 8),
     ("stdio", 8),
     ("inspect", 8),
+    // Runs runtimes, each on an OS thread of its own.
+    ("shared/workers", 9),
     ("explore", 9),
     ("runtime", 9),
     ("guide", 9),

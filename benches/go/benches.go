@@ -4,10 +4,14 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+	"unsafe"
 )
 
 func stream(count int) string {
@@ -187,4 +191,52 @@ func timers(count int) string {
 // sleepMs is how long the index-th sleeper sleeps: 1 to 100 ms, the same for every peer.
 func sleepMs(index int) time.Duration {
 	return time.Duration(1 + (uint64(index)*0x9E3779B97F4A7C15>>32)%100)
+}
+
+// across has pairs of goroutines meet on two processors, on all cores of the machine.
+func across(pairs, count int) string {
+	useAllCores()
+	runtime.GOMAXPROCS(2)
+	each := (count + pairs - 1) / pairs
+	sums := make(chan int, pairs)
+	start := time.Now()
+	for pair := 0; pair < pairs; pair++ {
+		values := make(chan int)
+		go func() {
+			for it := 0; it < each; it++ {
+				values <- it
+			}
+			close(values)
+		}()
+		go func() {
+			sum := 0
+			for it := range values {
+				sum += it
+			}
+			sums <- sum
+		}()
+	}
+	for pair := 0; pair < pairs; pair++ {
+		check(<-sums, sumBelow(each))
+	}
+	return per(start, pairs*each)
+}
+
+// useAllCores undoes, for every thread of this process, that we were started on one core.
+func useAllCores() {
+	var all [128]byte
+	for index := range all {
+		all[index] = 255
+	}
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		fail(err)
+	}
+	for _, thread := range threads {
+		id, _ := strconv.Atoi(thread.Name())
+		size, set := uintptr(len(all)), uintptr(unsafe.Pointer(&all))
+		if _, _, failed := syscall.RawSyscall(syscall.SYS_SCHED_SETAFFINITY, uintptr(id), size, set); failed != 0 {
+			fail("cannot leave the core:", failed)
+		}
+	}
 }

@@ -21,6 +21,8 @@ const COUNTS: &[(&str, u64)] = &[
     ("memory100000", 100_000),
     ("memory1000000", 1_000_000),
     ("timers100k", crate::workload::SLEEPERS),
+    ("cross_thread", 500_000),
+    ("cross_thread_many", 500_000),
 ];
 
 pub fn entries() -> Vec<Entry> {

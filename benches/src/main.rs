@@ -6,6 +6,7 @@
 // One macro call over 64 names needs more than the usual 128 steps.
 #![recursion_limit = "512"]
 
+mod across;
 mod explore;
 mod floor;
 mod go;
@@ -29,6 +30,7 @@ fn entries() -> Vec<sample::Entry> {
     entries.extend(may_peers::entries());
     entries.extend(tokio_peers::entries());
     entries.extend(threads::entries());
+    entries.extend(across::entries());
     entries.extend(go::entries());
     // A stable sort: within one benchmark the peers stay in the order above.
     entries.sort_by_key(|entry| workload::BENCHES.iter().position(|name| *name == entry.bench));

@@ -161,6 +161,29 @@ fn figures_of(command: &mut Command) -> Result<Sample, String> {
     stdout.lines().find_map(Sample::parse).ok_or(format!("no figures in `{stdout}`"))
 }
 
+/// Lets this thread, and those that it makes, run on all cores of the machine again.
+pub fn use_all_cores() {
+    assert!(use_cores(0..libc::CPU_SETSIZE as usize), "cannot leave the core");
+}
+
+/// Keeps this thread on the core with this number, if the machine has one.
+pub fn use_core(number: usize) {
+    if !use_cores(number..number + 1) {
+        eprintln!("there is no core {number}: the threads share what there is");
+    }
+}
+
+/// False if this process may use none of these cores.
+fn use_cores(cores: std::ops::Range<usize>) -> bool {
+    let size = size_of::<libc::cpu_set_t>();
+    // SAFETY: a `cpu_set_t` is plain bits, for which all zeros is a value.
+    let mut chosen: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: every index is below the number of bits of the set.
+    cores.for_each(|core| unsafe { libc::CPU_SET(core, &mut chosen) });
+    // SAFETY: `chosen` is initialised and `size` is its size.
+    unsafe { libc::sched_setaffinity(0, size, &chosen) == 0 }
+}
+
 /// Keeps this process and its children on the last core that it may use.
 pub fn pin_to_one_core() {
     let size = size_of::<libc::cpu_set_t>();

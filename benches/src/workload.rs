@@ -19,6 +19,9 @@ pub const BENCHES: &[&str] = &[
     "memory100000",
     "memory1000000",
     "timers100k",
+    "cross_thread",
+    "cross_thread_many",
+    "workers",
 ];
 
 /// How many primes the sieve finds; `count` can only be lower (a smoke run).
@@ -35,6 +38,13 @@ pub fn sleep_ms(index: u64) -> u64 {
 /// The sum of `0..count`: what a receiver of these must have added up.
 pub fn sum_below(count: u64) -> u64 {
     count * count.saturating_sub(1) / 2
+}
+
+/// Work for a processor, in proportion to `rounds`; always the same small number.
+pub fn spin(rounds: u64) -> u64 {
+    let mixed =
+        (0..rounds).fold(1_u64, |it, round| it.wrapping_mul(0x9E37_79B9).wrapping_add(round));
+    std::hint::black_box(mixed) & 7
 }
 
 /// Panics unless the sieve's last prime is right (known for the full run only).

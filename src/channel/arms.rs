@@ -5,7 +5,7 @@
 
 use super::core::{Core, Given, Taken};
 use super::ends::{Receiver, Sender};
-use super::head::{Head, mark};
+use super::head::{Busy, Head, mark};
 use super::held::Permit;
 use super::queue::SendOffer;
 use crate::error::{Halt, SendError};
@@ -44,6 +44,13 @@ impl<'a, T> Receiving<'a, T> {
 
 impl<T> Receiver<T> {
     /// Receives if that is possible without waiting for a partner to come.
+    #[doc(hidden)]
+    #[track_caller]
+    #[inline]
+    pub fn select_attempt(&self) -> Option<Result<T, Halt>> {
+        self.attempt(Location::caller())
+    }
+
     #[inline]
     pub(crate) fn attempt(&self, at: &'static Location<'static>) -> Option<Result<T, Halt>> {
         match self.core.take(at) {
@@ -59,20 +66,38 @@ impl<T> Receiver<T> {
         self.core.head()
     }
 
+    /// [`head`](Self::head), for a macro that also takes receivers without one.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn select_head<'a>(&'a self, _: &'a Busy) -> &'a Head {
+        self.head()
+    }
+
+    /// Notes that the running tasklet uses this receiver.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn select_note_holder(&self, wait: &Wait) {
+        self.note_held_by(wait.task.stamp);
+    }
+
     /// Goes back to where a select can offer itself, if the channel was busy and is no more.
-    pub(crate) fn calm(&self) -> bool {
+    #[doc(hidden)]
+    #[inline]
+    pub fn select_calm(&self) -> bool {
         self.head().has(mark::BUSY) && self.core.calm()
     }
 
     /// What an offer that has won has brought; `None` if the partner went away again.
-    pub(crate) fn complete(&self) -> Option<Result<T, Halt>> {
+    #[doc(hidden)]
+    pub fn select_complete(&self) -> Option<Result<T, Halt>> {
         running::current().and_then(|me| self.core.take_handed(&me)).map(Ok)
     }
 
     /// Whether an attempt is likely to succeed: as [`Arm::ready`], since the chooser is asked for
     /// one of those that are.
     #[inline(always)]
-    pub(crate) fn looks_ready(&self) -> bool {
+    #[doc(hidden)]
+    pub fn select_looks_ready(&self) -> bool {
         self.core.can_take()
     }
 }
@@ -101,7 +126,7 @@ impl<T> Arm for Receiving<'_, T> {
     }
 
     fn complete(&mut self, _: u32, closed: bool, _: &'static Location<'static>) -> bool {
-        self.outcome = if closed { Some(Err(Halt::Closed)) } else { self.from.complete() };
+        self.outcome = if closed { Some(Err(Halt::Closed)) } else { self.from.select_complete() };
         self.outcome.is_some()
     }
 

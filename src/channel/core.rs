@@ -17,10 +17,6 @@ use slab::Slab;
 use std::cell::{Cell, RefCell, RefMut};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Channels made by this process.
-static MADE: AtomicU64 = AtomicU64::new(0);
 
 /// A channel. What every meeting touches comes first.
 #[repr(C)]
@@ -78,11 +74,10 @@ impl<T> Core<T> {
     where
         T: 'static,
     {
-        let id = MADE.fetch_add(1, Ordering::Relaxed);
         let core = Rc::new_cyclic(|me| Core {
             spot: Spot::default(),
             queue: RefCell::default(),
-            id: ChannelId(id),
+            id: ChannelId::next(),
             granted: RefCell::default(),
             name: RefCell::new(None),
             made_at,

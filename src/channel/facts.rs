@@ -93,6 +93,7 @@ impl<T> Facts for Core<T> {
             receivers_waiting,
             sender_holders: holders(&self.senders),
             receiver_holders: holders(&self.receivers),
+            shared: false,
         });
     }
 }

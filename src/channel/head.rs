@@ -9,7 +9,7 @@ use super::queue::key;
 use crate::kernel::operation::Places;
 use crate::kernel::task::Task;
 use crate::kernel::wait::Wait;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::mem::forget;
 use std::rc::Rc;
@@ -61,6 +61,20 @@ impl Default for Head {
             receiver: Cell::new(0),
             handed_to: Cell::new(0),
         }
+    }
+}
+
+/// A head that is always busy, made when it is asked for: what a receiver shows that has none.
+#[derive(Debug, Default)]
+pub struct Busy(OnceCell<Head>);
+
+impl Busy {
+    pub(crate) fn head(&self) -> &Head {
+        self.0.get_or_init(|| {
+            let head = Head::default();
+            head.set(mark::BUSY, true);
+            head
+        })
     }
 }
 

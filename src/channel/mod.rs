@@ -39,11 +39,11 @@ mod watch;
 use self::core::{Core, Manners};
 pub use arms::{Receiving, Reserving, Sending};
 pub use ends::{Receiver, Sender};
-pub use head::Head;
+pub use head::{Busy, Head};
 pub(crate) use head::{look, stand};
 pub use held::{Held, Permit};
 pub use iter::{IntoIter, Iter};
-pub(crate) use standing::{Grant, SelectEnd};
+pub(crate) use standing::{Grant, ReceiveEnd, SelectEnd, SendEnd};
 pub(crate) use watch::Watch;
 
 use std::panic::Location;

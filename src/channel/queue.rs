@@ -36,6 +36,7 @@ pub(super) struct ReceiveOffer {
 }
 
 /// A tasklet that waits, committed, for the other side to complete a meeting.
+#[derive(Debug)]
 pub struct Partner {
     /// Its wait: open, or decided and [held](Wait::hold).
     pub(super) wait: Wait,
@@ -110,15 +111,21 @@ impl<T> Queue<T> {
         if let [(select, arm)] = &*self.standing
             && self.receivers.is_empty()
         {
-            let wait = select.waiting()?;
+            let wait = select.waiting().filter(Wait::seize)?;
             return Some(ReceiveOffer { wait, branch: *arm, hold: false });
         }
         if !self.standing.is_empty() {
-            return self.take_standing();
+            // Each time round one that could not be seized is no longer open.
+            return loop {
+                let offer = self.take_standing()?;
+                if offer.wait.seize() {
+                    break Some(offer);
+                }
+            };
         }
         loop {
             let offer = self.receivers.pop()?;
-            if offer.wait.is_open() {
+            if offer.wait.seize() {
                 return Some(offer);
             }
         }
@@ -155,7 +162,7 @@ impl<T> Queue<T> {
     #[inline]
     pub(super) fn pop_sender(&mut self) -> Option<(Wait, u32, T)> {
         let first = self.senders.front()?;
-        if first.value.is_none() || !first.wait.is_open() {
+        if first.value.is_none() || !first.wait.seize() {
             return None;
         }
         let SendOffer { wait, branch, value } = self.senders.pop()?;
@@ -167,10 +174,11 @@ impl<T> Queue<T> {
         let mut skipped = 0;
         loop {
             let offer = self.senders.iter().nth(skipped)?;
-            if !offer.wait.is_open() {
+            let usable = offer.value.is_some() || reserved;
+            if !offer.wait.is_open() || (usable && !offer.wait.seize()) {
                 let stale = self.senders.remove(skipped)?;
                 self.keep(stale);
-            } else if offer.value.is_some() || reserved {
+            } else if usable {
                 return self.senders.remove(skipped);
             } else {
                 skipped += 1;

@@ -37,7 +37,7 @@ impl<T> Spot<T> {
     pub(super) fn meet_receiver(&self, value: T) -> Result<(Wait, u32), T> {
         debug_assert_eq!(self.head.side.get(), Side::Receiver);
         let Some(wait) = self.head.take_wait() else { return Err(value) };
-        if !wait.is_open() || self.head.handed_to.get() != 0 {
+        if self.head.handed_to.get() != 0 || !wait.seize() {
             self.head.put_wait(wait);
             return Err(value);
         }
@@ -51,7 +51,7 @@ impl<T> Spot<T> {
     pub(super) fn meet_sender(&self) -> Option<(Wait, u32, T)> {
         debug_assert_eq!(self.head.side.get(), Side::Sender);
         let wait = self.head.take_wait()?;
-        if !wait.is_open() {
+        if !wait.seize() {
             self.head.put_wait(wait);
             return None;
         }

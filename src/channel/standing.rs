@@ -7,6 +7,7 @@ use super::ends::{Receiver, Sender};
 use super::queue::{Partner, SendOffer};
 use super::watch::Watch;
 use crate::error::{Halt, SendError};
+use crate::kernel::claim::Ticket;
 use crate::kernel::control::Way;
 use crate::kernel::task::Task;
 use crate::kernel::trace::Direction;
@@ -21,11 +22,14 @@ thread_local! {
 }
 
 /// What an arm of a reused select has won.
+#[derive(Debug)]
 pub enum Grant {
     /// A value, which lies in the channel under this ticket.
     Value(u64),
     /// A receiver that waits for a value.
     Receiver(Option<Partner>),
+    /// One that may be on another OS thread: under which it waits, and as which branch.
+    Far(Option<(Ticket, u32)>),
     /// The other end is gone.
     Closed,
 }
@@ -50,6 +54,35 @@ pub trait SelectEnd {
     fn channel(&self) -> usize;
     /// What it does, in a run that is explored.
     fn way(&self) -> Way;
+    /// Whether partners may be on other OS threads.
+    fn is_shared(&self) -> bool {
+        false
+    }
+    /// Makes it stand in its channel for good; false if it has to be published for each wait.
+    fn stand(&self, _select: Rc<Watch>, _arm: u32) -> bool {
+        false
+    }
+}
+
+/// An end that gives values to a reused select: of a channel, or of a shared one.
+pub trait ReceiveEnd: SelectEnd {
+    /// What it receives.
+    type Item;
+    /// Takes what was granted.
+    fn claim(&self, grant: &mut Grant) -> Result<Self::Item, Halt>;
+}
+
+/// An end that a reused select sends with: of a channel, or of a shared one.
+pub trait SendEnd: SelectEnd {
+    /// What it sends.
+    type Item;
+    /// Sends to the receiver that was granted.
+    fn fulfil(
+        &self,
+        grant: &mut Grant,
+        value: Self::Item,
+        at: &'static Location<'static>,
+    ) -> Result<(), SendError<Self::Item>>;
 }
 
 impl<T> SelectEnd for Receiver<T> {
@@ -93,22 +126,24 @@ impl<T> SelectEnd for Receiver<T> {
     fn way(&self) -> Way {
         Way::Receive(self.core.id)
     }
-}
 
-impl<T> Receiver<T> {
-    pub(crate) fn register(&self, select: Rc<Watch>, arm: u32) {
+    fn stand(&self, select: Rc<Watch>, arm: u32) -> bool {
         self.note_holder();
         self.core.queue().standing.push((select, arm));
+        true
     }
+}
 
-    /// Takes the value that a select has received from this channel.
-    pub(crate) fn claim(&self, grant: &mut Grant) -> Result<T, Halt> {
+impl<T> ReceiveEnd for Receiver<T> {
+    type Item = T;
+
+    fn claim(&self, grant: &mut Grant) -> Result<T, Halt> {
         match grant {
             Grant::Value(ticket) => {
                 Ok(self.core.redeem(*ticket).expect("a granted value is there"))
             }
             Grant::Closed => Err(Halt::Closed),
-            Grant::Receiver(_) => panic!("the arm that was chosen is for sending"),
+            Grant::Receiver(_) | Grant::Far(_) => panic!("the arm that was chosen is for sending"),
         }
     }
 }
@@ -162,9 +197,10 @@ impl<T> SelectEnd for Sender<T> {
     }
 }
 
-impl<T> Sender<T> {
-    /// Sends to the receiver that a select has won at this channel.
-    pub(crate) fn fulfil(
+impl<T> SendEnd for Sender<T> {
+    type Item = T;
+
+    fn fulfil(
         &self,
         grant: &mut Grant,
         value: T,
@@ -176,7 +212,7 @@ impl<T> Sender<T> {
                 self.core.give_granted(receiver, value, at)
             }
             Grant::Closed => Err(SendError { value, why: Halt::Closed }),
-            Grant::Value(_) => panic!("the arm that was chosen is for receiving"),
+            Grant::Value(_) | Grant::Far(_) => panic!("the arm that was chosen is for receiving"),
         }
     }
 }

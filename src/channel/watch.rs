@@ -4,6 +4,7 @@
 
 use crate::kernel::wait::Wait;
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::mem::forget;
 
 /// A reused select.
@@ -69,5 +70,11 @@ impl Watch {
         let open = wait.as_ref().filter(|it| it.is_open()).cloned();
         forget(self.wait.replace(wait)); // what was there is `None`
         open
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("hot", &self.hot).finish_non_exhaustive()
     }
 }

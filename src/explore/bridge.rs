@@ -294,6 +294,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
             Way::Touch(tasklet) => Branch::Cancel(self.name(tasklet)),
             // Nobody ever joins itself.
             Way::Insert => Branch::Join(mine),
+            Way::Shared => return Err("an operation of a shared channel"),
             Way::Unknown => return Err("an operation of another library or another execution"),
         };
         Ok((branch, None))

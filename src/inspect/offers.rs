@@ -7,6 +7,7 @@ use crate::kernel::name::TaskletId;
 use crate::kernel::task::ChannelFacts;
 use crate::kernel::trace::{ChannelId, Direction};
 use std::collections::BTreeMap;
+use std::panic::Location;
 
 /// Channels, and who waits on which end of which.
 pub(crate) struct Offers<'a> {
@@ -41,6 +42,14 @@ impl<'a> Offers<'a> {
 
 /// An operation on `channel`.
 fn offer(channel: &ChannelFacts, direction: Direction) -> Pending {
+    if channel.shared {
+        return Pending::Shared {
+            channel: channel.id,
+            name: channel.name.as_deref().map(str::to_owned),
+            made_at: channel.made_at,
+            direction,
+        };
+    }
     let holders = match direction {
         Direction::Send => &channel.receiver_holders,
         Direction::Receive => &channel.sender_holders,
@@ -58,4 +67,22 @@ fn offer(channel: &ChannelFacts, direction: Direction) -> Pending {
         held_by,
         only_holder: first.filter(|_| alone),
     }
+}
+
+/// What an operation does to a channel.
+pub(super) fn verb(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Send => "send on",
+        Direction::Receive => "receive from",
+    }
+}
+
+/// A channel in a report.
+pub(super) fn channel_text(
+    id: ChannelId,
+    name: Option<&String>,
+    made_at: Option<&Location<'_>>,
+) -> String {
+    let name = name.map_or_else(|| id.to_string(), |it| format!("channel `{it}`"));
+    made_at.map_or(name.clone(), |at| format!("{name} (made at {at})"))
 }

@@ -30,6 +30,8 @@ pub enum Way {
     Touch(TaskletId),
     /// Another tasklet lets this one go on.
     Insert,
+    /// A partner that may be on another OS thread comes.
+    Shared,
     /// Something that nobody can decide from here.
     Unknown,
 }

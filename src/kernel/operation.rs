@@ -7,6 +7,7 @@
 
 mod announced;
 mod lot;
+mod outside;
 mod patience;
 
 pub(crate) use announced::leaf;
@@ -14,10 +15,11 @@ pub use lot::Lot;
 pub(crate) use lot::Places;
 pub use patience::Patience;
 
-use super::clock::Nanos;
+use super::clock::{NEVER, Nanos};
 use super::control::{Way, Ways};
+use super::outsider::choose_outside;
 use super::running;
-use super::scheduler::Scheduler;
+use super::scheduler;
 use super::task::{Doing, Task, flag};
 use super::wait::{self, Wait};
 use crate::error::Halt;
@@ -71,6 +73,10 @@ pub trait Arm {
     /// The innermost arm that branch number `branch` is, if it is made of others; it will win.
     fn pick(&mut self, _branch: u32) -> Option<&mut dyn Arm> {
         None
+    }
+    /// Whether all its partners may be on other OS threads, so that one in no run may wait for it.
+    fn is_shared(&self) -> bool {
+        false
     }
     /// What it is, for reports.
     fn doing(&self) -> Doing {
@@ -160,7 +166,10 @@ fn wait_for_any(
     if patience.is_over() {
         return Err(None);
     }
-    let task = running::waiter_here(at).map_err(|why| halt_first(arms, why))?;
+    let task = match running::waiter_here(at) {
+        Ok(task) => task,
+        Err(why) => outside::waiter(arms).ok_or_else(|| halt_first(arms, why))?,
+    };
     let offered = Offered::publish(arms, Wait::open(task));
     if offered.width == 0 && patience == Patience::Forever {
         running::close_wait(&offered.wait.task);
@@ -202,12 +211,11 @@ impl Offered {
 
     #[inline]
     fn park(&self, patience: Patience, doing: Doing, at: &'static Location<'static>) -> u32 {
-        if let Patience::Until(time) = patience
-            && let Some(scheduler) = Scheduler::active()
-        {
-            scheduler.add_timer(time, self.wait.clone(), self.width);
+        let until = patience.end();
+        if until == NEVER && !self.wait.task.has(flag::CLAIMED) {
+            return running::park(&self.wait.task, doing, at);
         }
-        running::park(&self.wait.task, doing, at)
+        scheduler::park_until(&self.wait, until, self.width, doing, at)
     }
 
     /// Withdraws the losers and completes the winner.
@@ -284,7 +292,7 @@ impl Glance {
 
     #[inline]
     pub(crate) fn choose(&self, ways: usize) -> usize {
-        self.me.as_ref().map_or(0, |it| it.home.choices.choose(ways))
+        self.me.as_ref().map_or_else(|| choose_outside(ways), |it| it.home.choices.choose(ways))
     }
 
     /// Attempts the arms that look ready, one drawn by lot after the other; biased: in order.
@@ -337,7 +345,7 @@ pub(crate) fn choose(ways: usize) -> usize {
     if ways < 2 {
         return 0;
     }
-    running::current().map_or(0, |it| it.home.choices.choose(ways))
+    running::current().map_or_else(|| choose_outside(ways), |it| it.home.choices.choose(ways))
 }
 
 fn halt_first(arms: &mut [&mut dyn Arm], why: Halt) -> Option<usize> {

@@ -4,6 +4,7 @@
 //! call is made for it only if the scheduler sleeps. What the OS tells of a descriptor that has
 //! been deregistered reaches nobody, also if its number and place have been used again.
 
+use super::claim::{Claim, Wake};
 use super::clock::Nanos;
 use super::source::{Side, Source};
 use super::wait::Wait;
@@ -25,15 +26,21 @@ const INBOX: Token = Token(usize::MAX);
 /// Time between two looks for descriptors that were closed behind our back.
 const CHECK_EVERY: Nanos = 1_000_000_000;
 
-/// News from another OS thread: which pending call it is for, and what came of it.
-pub(crate) struct Message {
-    pub(crate) call: usize,
-    pub(crate) result: Box<dyn Any + Send>,
+/// News from another OS thread.
+pub(crate) enum Message {
+    /// What came of a pending call.
+    Answer { call: usize, result: Box<dyn Any + Send> },
+    /// A partner has settled the wait that this is the claim of.
+    Done(Arc<Claim>),
+    /// Something to do on the scheduler's own OS thread, between two turns.
+    Errand(Box<dyn FnOnce() + Send>),
 }
 
 /// Where other OS threads leave messages for a scheduler.
 pub(crate) struct Inbox {
     messages: Mutex<Vec<Message>>,
+    /// Whether there are any.
+    filled: AtomicBool,
     /// Whether a system call is needed to get attention.
     asleep: AtomicBool,
     waker: Waker,
@@ -42,11 +49,36 @@ pub(crate) struct Inbox {
 impl Inbox {
     /// Leaves `message` and wakes the scheduler if it sleeps.
     pub(crate) fn put(&self, message: Message) {
-        self.messages.lock().push(message);
-        if self.asleep.swap(false, Ordering::SeqCst) {
+        let mut messages = self.messages.lock();
+        messages.push(message);
+        self.filled.store(true, Ordering::SeqCst);
+        drop(messages);
+        // Both sides say what they do before they look at what the other does: one of them sees it.
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             // A full pipe means that a wake-up is under way already.
             drop(self.waker.wake());
         }
+    }
+
+    /// Whether a message has been left.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::SeqCst)
+    }
+
+    /// Takes what has been left.
+    fn take(&self) -> Vec<Message> {
+        if !self.is_filled() {
+            return Vec::new();
+        }
+        let mut messages = self.messages.lock();
+        self.filled.store(false, Ordering::SeqCst);
+        std::mem::take(&mut *messages)
+    }
+}
+
+impl Wake for Inbox {
+    fn wake(&self, claim: Arc<Claim>) {
+        self.put(Message::Done(claim));
     }
 }
 
@@ -74,7 +106,8 @@ impl Poller {
     pub(crate) fn new() -> io::Result<Poller> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), INBOX)?;
-        let inbox = Inbox { messages: Mutex::default(), asleep: AtomicBool::new(false), waker };
+        let (filled, asleep) = (AtomicBool::new(false), AtomicBool::new(false));
+        let inbox = Inbox { messages: Mutex::default(), filled, asleep, waker };
         Ok(Poller {
             poll,
             events: Events::with_capacity(1_024),
@@ -94,7 +127,7 @@ impl Poller {
 
     /// Takes what has been left in the inbox.
     pub(crate) fn messages(&self) -> Vec<Message> {
-        std::mem::take(&mut *self.inbox.messages.lock())
+        self.inbox.take()
     }
 
     /// Registers a descriptor, which stays the caller's. Whoever had its number has been closed
@@ -165,7 +198,7 @@ impl Poller {
         let mut limit = nanos.map(Duration::from_nanos);
         if sleeps {
             self.inbox.asleep.store(true, Ordering::SeqCst);
-            if !self.inbox.messages.lock().is_empty() {
+            if self.inbox.is_filled() {
                 limit = Some(Duration::ZERO);
             }
         }

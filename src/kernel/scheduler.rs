@@ -6,6 +6,7 @@
 mod controlled;
 mod drain;
 mod outside;
+mod partners;
 mod watched;
 
 use super::announce;
@@ -25,6 +26,9 @@ use super::timer::Timers;
 use super::trace::Event;
 use super::wait;
 use outside::Call;
+pub(crate) use partners::{
+    clock, look_again, may_wait, outsider, park_until, ticket, ticket_held, wake,
+};
 use slab::Slab;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -89,6 +93,7 @@ pub(crate) struct Scheduler {
     timers: RefCell<Timers>,
     poller: RefCell<Option<Poller>>,
     calls: RefCell<Slab<Call>>,
+    partners: partners::Partners,
     next_id: Cell<u64>,
     next_outer: Cell<u32>,
     /// Most tasklets at a time.
@@ -151,6 +156,7 @@ impl Scheduler {
             timers: RefCell::default(),
             poller: RefCell::new(None),
             calls: RefCell::default(),
+            partners: partners::Partners::default(),
             next_id: Cell::new(0),
             next_outer: Cell::new(0),
             limit: sizes.tasklets.min(most),
@@ -429,6 +435,7 @@ impl Scheduler {
     /// Drops what destructors at the end of a tasklet left in it: an offer that a select has left
     /// somewhere may be the last to refer to it, and is dropped where no code of the user may run.
     fn clear(&self, tasklet: TaskletId, extra: &Extra) {
+        self.forget_claim(extra);
         let left = (extra.locals.take(), extra.injected.take());
         let dropped = catch_unwind(AssertUnwindSafe(|| match &self.home.control {
             Some(control) => control.in_the_name_of(tasklet, || drop(left)),

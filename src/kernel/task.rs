@@ -5,6 +5,7 @@
 
 use super::body::Body;
 use super::choice::Choices;
+use super::claim::Claim;
 use super::clock::{Clock, Nanos};
 use super::control::Control;
 use super::name::{Identity, TaskletId};
@@ -16,6 +17,7 @@ use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
+use std::sync::Arc;
 
 thread_local! {
     /// Tasklets made on this OS thread.
@@ -50,6 +52,8 @@ pub enum Doing {
     Exiting(u32),
     /// Until a signal arrives.
     Signalled,
+    /// The end of a tasklet of a worker.
+    JoiningAway,
     /// The end of a scope's children.
     ScopeEnd(u32),
     Paused,
@@ -106,6 +110,10 @@ pub(crate) mod flag {
     pub(crate) const TRACED: u32 = 1 << 16;
     /// Its wait was settled by nobody it could have met, and it has not run since.
     pub(crate) const STOPPED: u32 = 1 << 17;
+    /// Who settles its open wait must win its claim: it has offers that other OS threads see.
+    pub(crate) const CLAIMED: u32 = 1 << 18;
+    /// Not a tasklet: an OS thread that waits by itself.
+    pub(crate) const OUTSIDER: u32 = 1 << 19;
 }
 
 /// What every tasklet of one scheduler shares.
@@ -146,6 +154,8 @@ pub(crate) struct Home {
     pub(crate) threads: bool,
     /// Channels that a tasklet of this scheduler has waited on or made, for reports.
     pub(crate) channels: Registry,
+    /// Tasklets that wait for partners on other OS threads.
+    pub(crate) claimed: Cell<usize>,
 }
 
 /// Weak references to what reports list.
@@ -179,6 +189,8 @@ pub(crate) struct ChannelFacts {
     pub(crate) receivers_waiting: Vec<TaskletId>,
     pub(crate) sender_holders: Vec<Holder>,
     pub(crate) receiver_holders: Vec<Holder>,
+    /// Its handles may be on other OS threads.
+    pub(crate) shared: bool,
 }
 
 impl Home {
@@ -232,6 +244,8 @@ pub(crate) struct Extra {
     pub(crate) region: RefCell<Option<Rc<dyn Any>>>,
     /// The earliest deadline of the regions it is in, in a controlled run.
     pub(crate) deadline: Cell<Option<Nanos>>,
+    /// What its waits are claimed by, once it has waited for partners on other OS threads.
+    pub(crate) claim: OnceCell<Arc<Claim>>,
 }
 
 /// A tasklet, as the kernel sees it. What every switch touches comes first.
@@ -330,6 +344,11 @@ impl Task {
     /// The rare parts, if it has any.
     pub(crate) fn extra_if_any(&self) -> Option<&Extra> {
         self.extra.get().map(|it| &**it)
+    }
+
+    /// Its claim, if it has ever waited for partners on other OS threads.
+    pub(crate) fn claim(&self) -> Option<&Arc<Claim>> {
+        self.extra_if_any()?.claim.get()
     }
 
     #[inline]

@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Identifies a channel within its process: counted in the order of making, by all OS threads.
 /// So it is not part of what one seed fixes; names are.
@@ -21,6 +22,16 @@ use std::rc::Rc;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(pub(crate) u64);
+
+/// Channels made by this process.
+static MADE: AtomicU64 = AtomicU64::new(0);
+
+impl ChannelId {
+    /// The identity of a new channel.
+    pub(crate) fn next() -> ChannelId {
+        ChannelId(MADE.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 impl fmt::Display for ChannelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -20,6 +20,10 @@ pub(crate) const NO_BRANCH: u32 = MISPLACED;
 /// The last handle of the other end went away; the branch is in the low bits.
 pub(crate) const CLOSED: u32 = 1 << 30;
 
+/// Set in the serial of a tasklet while its open wait is under a claim: a wait is then not equal to
+/// it, so only those that are pay for asking further.
+const CLAIMED: u64 = 1 << 63;
+
 /// An open (or old) wait of a tasklet. Whoever holds one may settle it.
 #[derive(Clone)]
 pub struct Wait {
@@ -37,7 +41,29 @@ impl Wait {
 
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
-        self.task.serial.get() == self.serial
+        let serial = self.task.serial.get();
+        serial == self.serial
+            || (serial == (self.serial | CLAIMED)
+                && self.task.claim().is_some_and(|it| it.is_open()))
+    }
+
+    /// From here on whoever settles it must win the tasklet's claim; false if that was so before,
+    /// or it has been settled.
+    pub(crate) fn put_under_claim(&self) -> bool {
+        let first = self.task.serial.get() == self.serial;
+        if first {
+            self.task.serial.set(self.serial | CLAIMED);
+            self.task.set(flag::CLAIMED);
+        }
+        first
+    }
+
+    /// Makes sure that the caller, who is about to settle it, will: false if it is not open, or a
+    /// partner on another OS thread has been faster.
+    #[inline(always)]
+    pub(crate) fn seize(&self) -> bool {
+        let serial = self.task.serial.get();
+        serial == self.serial || (serial == (self.serial | CLAIMED) && win_claim(&self.task))
     }
 
     /// Whether this is a wait of the same tasklet as `other`.
@@ -79,7 +105,7 @@ impl Wait {
     /// Decides the wait without making the tasklet ready yet; false if it was decided before.
     #[inline(always)]
     pub(crate) fn decide(&self, outcome: u32) -> bool {
-        if !self.is_open() {
+        if !self.seize() {
             return false;
         }
         self.task.serial.set(self.serial + 1);
@@ -152,6 +178,24 @@ impl std::fmt::Debug for Wait {
     }
 }
 
+#[cold]
+#[inline(never)]
+fn win_claim(task: &Task) -> bool {
+    task.claim().is_some_and(|it| it.win_here())
+}
+
+/// Settles the wait of a tasklet whose claim a partner has won, as that one said.
+pub(crate) fn settle_claimed(task: Rc<Task>) {
+    let outcome = task.claim().and_then(|it| it.outcome());
+    if let Some(outcome) = outcome
+        && task.is_waiting()
+        && task.has(flag::CLAIMED)
+    {
+        settle_here(&task, outcome);
+        make_ready(task);
+    }
+}
+
 /// Puts a tasklet at the end of its scheduler's ready queue.
 #[inline]
 pub(crate) fn make_ready(task: Rc<Task>) {
@@ -180,7 +224,7 @@ pub(crate) fn overrule(task: &Task, outcome: u32) {
 /// Settles the open wait of the running tasklet, which has not left its stack.
 pub(crate) fn settle_here(task: &Task, outcome: u32) {
     if task.is_waiting() {
-        task.serial.set(task.serial.get() + 1);
+        task.serial.set((task.serial.get() & !CLAIMED) + 1);
     }
     task.outcome.set(outcome);
 }
@@ -205,7 +249,7 @@ pub(crate) fn settle_now(task: &Rc<Task>, outcome: u32) {
     if task.is_waiting() {
         task.set(flag::STOPPED);
         task.home.stopped.set(task.home.stopped.get() + 1);
-        Wait { task: task.clone(), serial: task.serial.get() }.settle(outcome);
+        Wait { task: task.clone(), serial: task.serial.get() & !CLAIMED }.settle(outcome);
     }
 }
 

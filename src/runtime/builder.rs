@@ -359,6 +359,7 @@ impl RuntimeBuilder {
             budget: self.budget,
             threads: self.threads,
             channels: Registry::default(),
+            claimed: Cell::new(0),
         });
         let scheduler = Scheduler::new(home, self.sizes);
         Runtime { scheduler, root_bytes: self.root_bytes, left: RefCell::default() }

@@ -4,7 +4,7 @@
 //! Chosen: `Granted -> Finished | GivenUp`.
 
 use super::Select;
-use crate::channel::{Grant, Receiver, SelectEnd, Sender};
+use crate::channel::{Grant, ReceiveEnd, SelectEnd, SendEnd};
 use crate::error::{Halt, SendError};
 use std::fmt;
 use std::marker::PhantomData;
@@ -80,10 +80,10 @@ impl<'a> Chosen<'_, 'a> {
     /// });
     /// ```
     #[track_caller]
-    pub fn recv<T>(mut self, receiver: &Receiver<T>) -> Result<T, Halt> {
+    pub fn recv<E: ReceiveEnd>(mut self, receiver: &E) -> Result<E::Item, Halt> {
         assert_eq!(receiver.channel(), self.end.channel(), "another channel was chosen");
         assert!(
-            !matches!(self.grant, Grant::Receiver(_)),
+            !matches!(self.grant, Grant::Receiver(_) | Grant::Far(_)),
             "the arm that was chosen is for sending"
         );
         self.used = true;
@@ -112,7 +112,11 @@ impl<'a> Chosen<'_, 'a> {
     /// });
     /// ```
     #[track_caller]
-    pub fn send<T>(mut self, sender: &Sender<T>, value: T) -> Result<(), SendError<T>> {
+    pub fn send<E: SendEnd>(
+        mut self,
+        sender: &E,
+        value: E::Item,
+    ) -> Result<(), SendError<E::Item>> {
         assert_eq!(sender.channel(), self.end.channel(), "another channel was chosen");
         assert!(!matches!(self.grant, Grant::Value(_)), "the arm that was chosen is for receiving");
         self.used = true;

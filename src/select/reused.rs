@@ -8,12 +8,12 @@ mod announced;
 
 use super::Select as This;
 use super::chosen::Chosen;
-use crate::channel::{Grant, Receiver, SelectEnd, Sender, Watch};
+use crate::channel::{Grant, ReceiveEnd, SelectEnd, SendEnd, Watch};
 use crate::error::Halt;
 use crate::kernel::operation::{Glance, Patience};
 use crate::kernel::running;
-use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::Doing;
+use crate::kernel::scheduler;
+use crate::kernel::task::{Doing, Task};
 use crate::kernel::wait::{self, Wait};
 use crate::time;
 use smallvec::SmallVec;
@@ -51,7 +51,7 @@ pub struct Select<'a> {
     /// Arms that have not been removed.
     live: usize,
     /// Those that have to be offered anew for each wait.
-    sends: Vec<usize>,
+    published: Vec<usize>,
     watch: Rc<Watch>,
 }
 
@@ -69,7 +69,7 @@ impl<'a> Select<'a> {
     /// assert_eq!(run(|| Select::new().wait().unwrap_err()), Halt::CannotWait); // for ever, else
     /// ```
     pub fn new() -> Select<'a> {
-        Select { arms: Vec::new(), live: 0, sends: Vec::new(), watch: Rc::default() }
+        Select { arms: Vec::new(), live: 0, published: Vec::new(), watch: Rc::default() }
     }
 
     /// Adds receiving from `receiver`; returns the arm's index.
@@ -88,11 +88,8 @@ impl<'a> Select<'a> {
     ///     assert_eq!(chosen.recv(&from_words), Ok("hello"));
     /// });
     /// ```
-    pub fn recv<T>(&mut self, receiver: &'a Receiver<T>) -> usize {
-        let index = self.add(receiver);
-        receiver.register(self.watch.clone(), index as u32);
-        self.watch.heat(index as u32);
-        index
+    pub fn recv<E: ReceiveEnd>(&mut self, receiver: &'a E) -> usize {
+        self.add(receiver)
     }
 
     /// Adds sending to `sender`; returns the arm's index. The value is named when it is chosen.
@@ -117,17 +114,21 @@ impl<'a> Select<'a> {
     ///     assert_eq!(workers.into_iter().map(|it| it.join().unwrap()).sum::<usize>(), 30);
     /// });
     /// ```
-    pub fn send<T>(&mut self, sender: &'a Sender<T>) -> usize {
-        let index = self.add(sender);
-        self.sends.push(index);
-        index
+    pub fn send<E: SendEnd>(&mut self, sender: &'a E) -> usize {
+        self.add(sender)
     }
 
     fn add(&mut self, end: &'a dyn SelectEnd) -> usize {
+        let index = self.arms.len();
         self.arms.push(Some(end));
         self.live += 1;
         self.watch.add();
-        self.arms.len() - 1
+        if end.stand(self.watch.clone(), index as u32) {
+            self.watch.heat(index as u32);
+        } else {
+            self.published.push(index);
+        }
+        index
     }
 
     /// Takes an arm out; the indices of the others stay. True if it was there.
@@ -148,7 +149,7 @@ impl<'a> Select<'a> {
         let Some(end) = self.arms.get_mut(index).and_then(Option::take) else { return false };
         end.unregister(&self.watch, index as u32);
         self.live -= 1;
-        self.sends.retain(|it| *it != index);
+        self.published.retain(|it| *it != index);
         true
     }
 
@@ -299,7 +300,7 @@ impl<'a> Select<'a> {
 
     /// Tries the hot arms and those that send, one drawn by lot after the other, until others run.
     fn attempt(&self, glance: &Glance, at: &'static Location<'static>) -> Option<(usize, Grant)> {
-        while self.sends.is_empty() {
+        while self.published.is_empty() {
             let (place, index) = self.draw(glance)?;
             let arm = self.arms[index];
             let grant = arm.and_then(|it| it.attempt(at));
@@ -334,7 +335,7 @@ impl<'a> Select<'a> {
     ) -> Option<(usize, Grant)> {
         let mut candidates: SmallVec<[u32; 64]> = SmallVec::new();
         candidates.extend((0..self.watch.ways()).map(|it| self.watch.arm(it)));
-        candidates.extend(self.sends.iter().map(|it| *it as u32));
+        candidates.extend(self.published.iter().map(|it| *it as u32));
         while !candidates.is_empty() {
             let index = candidates.swap_remove(glance.choose(candidates.len())) as usize;
             let Some(arm) = self.arms[index] else { continue };
@@ -351,29 +352,33 @@ impl<'a> Select<'a> {
         None
     }
 
+    /// This OS thread, where it is in no run and partners may come from others.
+    fn outsider(&self) -> Option<Rc<Task>> {
+        let shared = self.arms.iter().flatten().all(|it| it.is_shared());
+        if shared { scheduler::outsider() } else { None }
+    }
+
     /// `None`: the partner went away again.
     fn park(
         &self,
         patience: Patience,
         at: &'static Location<'static>,
     ) -> Result<Option<Won>, Halt> {
-        let task = running::waiter(at)?;
+        let task = running::waiter(at).or_else(|why| self.outsider().ok_or(why))?;
         let wait = Wait::open(task.clone());
-        // Receiving arms stand in their channels already.
-        for index in &self.sends {
+        // The others stand in their channels already.
+        for index in &self.published {
             if let Some(arm) = self.arms[*index] {
                 arm.publish(&wait, *index as u32);
             }
         }
         let width = self.arms.len() as u32;
-        if let (Patience::Until(at), Some(scheduler)) = (patience, Scheduler::active()) {
-            scheduler.add_timer(at, wait.clone(), width);
-        }
         self.watch.wait(Some(wait.clone()));
-        let outcome = running::park(&task, Doing::Selecting(width), at);
+        let outcome =
+            scheduler::park_until(&wait, patience.end(), width, Doing::Selecting(width), at);
         self.watch.wait(None);
         let won = if outcome < wait::NO_BRANCH { outcome & !wait::CLOSED } else { u32::MAX };
-        for index in self.sends.iter().filter(|it| **it as u32 != won) {
+        for index in self.published.iter().filter(|it| **it as u32 != won) {
             if let Some(arm) = self.arms[*index] {
                 arm.withdraw(&wait, *index as u32);
             }

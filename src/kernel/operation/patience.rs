@@ -2,7 +2,7 @@
 //!
 //! Always: patience that is over makes an operation a mere attempt, which nobody can meet later.
 
-use crate::kernel::clock::Nanos;
+use crate::kernel::clock::{NEVER, Nanos};
 use crate::kernel::scheduler::Scheduler;
 
 /// What to do when no arm can happen at once.
@@ -17,6 +17,12 @@ pub enum Patience {
 }
 
 impl Patience {
+    /// When it ends, if it has not already.
+    #[inline]
+    pub(crate) fn end(self) -> Nanos {
+        if let Patience::Until(time) = self { time } else { NEVER }
+    }
+
     /// Whether there is none, or none left.
     pub(crate) fn is_over(self) -> bool {
         match self {

@@ -56,6 +56,7 @@ impl Scheduler {
             if shields_broken {
                 task.set(flag::SHIELD_BROKEN);
             }
+            Scheduler::tear_away(task);
             wake_paused(task);
             wait::interrupt(task, Halt::Cancelled);
         }
@@ -63,6 +64,7 @@ impl Scheduler {
 
     /// Gives a tasklet up that would not end: it never runs again.
     pub(super) fn abandon(&self, task: &Rc<Task>) {
+        self.give_up_claim(task);
         drop(task.seat.take()); // it holds live frames, so this leaks it
         *task.extra().failure.borrow_mut() = Some(Failure::Cancelled);
         self.abandoned.borrow_mut().push(task.clone());

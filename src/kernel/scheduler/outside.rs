@@ -47,7 +47,7 @@ impl Scheduler {
     /// Whether a timer, or an answer from outside, may make somebody ready.
     pub(super) fn awaits_outside(&self) -> bool {
         let timer = self.timers.borrow_mut().next();
-        timer.is_some() || self.awaits_others()
+        timer.is_some() || self.awaits_others() || self.awaits_partners()
     }
 
     /// Whether somebody waits for a call or a descriptor.
@@ -64,13 +64,16 @@ impl Scheduler {
         }
         let next = self.timers.borrow_mut().next();
         let outside = self.awaits_others();
-        if next.is_none() && !outside {
+        let partners = self.awaits_partners();
+        if next.is_none() && !outside && !partners {
             return Some(Ran::Stuck);
         }
         if !limit.sleep {
             return Some(Ran::Idle);
         }
-        if self.home.clock.is_virtual() && !outside {
+        // Partners on other threads may never come, so virtual time goes on beside them.
+        let moves = next.is_some() || limit.at != NEVER || !partners;
+        if self.home.clock.is_virtual() && !outside && moves {
             let next = next.unwrap_or(NEVER);
             if next > limit.at {
                 self.home.clock.advance(limit.at);
@@ -82,6 +85,9 @@ impl Scheduler {
         let now = self.home.clock.now();
         if now >= limit.at {
             return Some(Ran::Limit);
+        }
+        if partners && self.watch_inbox(limit) {
+            return None;
         }
         // A virtual clock stands still while somebody outside is at work.
         let next = if self.home.clock.is_virtual() { None } else { next };
@@ -142,7 +148,7 @@ impl Scheduler {
     }
 
     /// The poller, which is made when it is needed first.
-    fn poller(&self) -> io::Result<RefMut<'_, Poller>> {
+    pub(super) fn poller(&self) -> io::Result<RefMut<'_, Poller>> {
         let mut poller = self.poller.borrow_mut();
         if poller.is_none() {
             *poller = Some(Poller::new()?);
@@ -176,7 +182,14 @@ impl Scheduler {
     }
 
     fn deliver(&self, message: Message) {
-        let Message { call, result } = message;
+        match message {
+            Message::Answer { call, result } => self.answer(call, result),
+            Message::Done(claim) => self.settle_claimed(&claim),
+            Message::Errand(errand) => errand(),
+        }
+    }
+
+    fn answer(&self, call: usize, result: Box<dyn Any + Send>) {
         let mut calls = self.calls.borrow_mut();
         let entry = calls.get_mut(call).map(|it| std::mem::replace(it, Call::Done(result)));
         if let Some(Call::Pending(wait)) = entry

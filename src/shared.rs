@@ -1,0 +1,77 @@
+//! Rendezvous between OS threads: the same channels, for values that can be sent there.
+//!
+//! Always: a value moves once, waiters are served first come first served wherever they are, and an
+//! end is closed exactly when its last handle is dropped, on whatever OS thread. Layout: `core`
+//! (how two meet), `ends` ([`Sender`] and [`Receiver`], and what both can do), `sender`,
+//! `receiver`, `arms` (the operations), `standing` (what selects call), `facts`
+//! (what reports read), `workers` (runs on OS threads of their own).
+//!
+//! A tasklet never leaves its OS thread; what crosses is values. Each thread has a run of its own
+//! ([`run`](crate::run), or a [`Runtime`](crate::Runtime)), or none: a plain thread that waits
+//! simply sleeps. [`select!`](crate::select!) and [`Operation`](crate::Operation) mix operations of
+//! shared and other channels, timers and joins in one wait; a plain thread can wait for several
+//! shared ones together.
+//!
+//! | | [`channel`](mod@crate::channel) | `shared` |
+//! |---|---|---|
+//! | handles | within one run at a time | [`Send`] and [`Sync`], in as many runs and threads as there are |
+//! | a rendezvous | 2 switches, no atomics | an uncontended lock or two; a system call only to wake who sleeps |
+//! | who runs next | as preferred | both go on |
+//! | extended rendezvous, `balance`, `waiters` | yes | no: they would be out of date when they return |
+//! | in a run that is explored | yes | refused |
+//!
+//! # Threads that wait
+//!
+//! A thread with nothing else to do looks for its partner for some microseconds, and then sleeps.
+//! So two threads that are busy with each other meet without system calls, and idle ones cost
+//! nothing. On a machine with one processor they sleep at once.
+//!
+//! # Stuck runs
+//!
+//! A run is reported as stuck only if nothing can wake it. A tasklet that waits at a shared channel
+//! can be woken from outside as long as the other end exists, and nobody can tell where a handle
+//! is that was moved and not used since; so such a wait counts as one that will end, and a cycle
+//! that goes through shared channels is *not* reported. It is shown by
+//! [`snapshot`](crate::snapshot()), and by [`Runtime::snapshot`](crate::Runtime::snapshot) between
+//! drives. What is certain is reported as ever: when every handle of the other end is dropped the
+//! wait ends with [`Halt::Closed`](crate::Halt::Closed), and the rest may then be stuck. With a
+//! [virtual clock](crate::RuntimeBuilder::virtual_clock) time does not wait for partners outside:
+//! it goes on to the next timer of its own run.
+
+mod arms;
+mod core;
+mod ends;
+mod facts;
+mod receiver;
+mod sender;
+mod standing;
+mod workers;
+
+pub use arms::{Permit, Receiving, Reserving, Sending};
+pub use ends::{Receiver, Sender};
+pub use receiver::{IntoIter, Iter};
+pub use workers::{Remote, Which, Workers, workers};
+
+use self::core::Core;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// Makes a rendezvous channel between OS threads.
+///
+/// Both ends can be cloned, sent to other threads and used there, in runs and outside of any.
+///
+/// ```
+/// use tasklets::{run, shared};
+/// let (tx, rx) = shared::channel();
+/// let double = move || rx.into_iter().map(|it: i32| 2 * it).sum::<i32>();
+/// let doubler = std::thread::spawn(move || run(double));
+/// run(|| tx.send_all(1..=3)).unwrap();
+/// drop(tx);
+/// assert_eq!(doubler.join().unwrap(), 12);
+/// ```
+#[track_caller]
+#[doc(alias("crossbeam", "mpsc", "sync_channel", "threads"))]
+pub fn channel<T: Send + 'static>() -> (Sender<T>, Receiver<T>) {
+    let core = Arc::new(Core::new(Location::caller()));
+    (Sender::first(core.clone()), Receiver::first(core))
+}
