@@ -172,6 +172,9 @@ pub enum Pending {
     Time(Duration),
     /// A call on another OS thread.
     Call,
+    /// A future.
+    #[cfg(feature = "futures")]
+    Future,
     /// That the descriptor with this number can be read.
     Readable(i32),
     /// That the descriptor with this number can be written.
@@ -356,6 +359,8 @@ impl Snapshot {
             Pending::Away => "join a tasklet of a worker".into(),
             Pending::Time(at) => format!("wake {at:?} after the start"),
             Pending::Call => "get the result of a blocking call".into(),
+            #[cfg(feature = "futures")]
+            Pending::Future => "see a future completed".into(),
             Pending::Readable(number) => format!("read descriptor {number}"),
             Pending::Writable(number) => format!("write descriptor {number}"),
             Pending::Process(number) => format!("see process {number} end"),
@@ -459,6 +464,8 @@ impl Waiting {
             Doing::JoiningAway => operations.push(Pending::Away),
             Doing::Sleeping(at) => operations.push(Pending::Time(Duration::from_nanos(at))),
             Doing::Calling => operations.push(Pending::Call),
+            #[cfg(feature = "futures")]
+            Doing::Awaiting => operations.push(Pending::Future),
             Doing::Reading(number) => operations.push(Pending::Readable(number)),
             Doing::Writing(number) => operations.push(Pending::Writable(number)),
             Doing::Exiting(process) => operations.push(Pending::Process(process)),

@@ -26,6 +26,7 @@
 //! | worker | an OS thread with a run, to which tasklets can be sent |
 //! | runtime | what runs are made with: the tasklets, timers and settings of one OS thread |
 //! | stuck | nothing can run, and nothing outside can change that |
+//! | bell | a wait that anybody may end, on any OS thread, by *ringing*; what a waker of a future rings |
 //! | interrupt, halt | a cancellation, deadline or injected error *interrupts*; a `Halt` is why an operation ended |
 //!
 //! # Where to read on
@@ -68,6 +69,8 @@ mod descriptor;
 mod error;
 pub mod explore;
 pub mod fs;
+#[cfg(feature = "futures")]
+pub mod futures;
 pub mod guide;
 mod inspect;
 mod kernel;

@@ -57,6 +57,7 @@ const RANKS: &[(&str, u32)] = &[
     // Runs runtimes, each on an OS thread of its own.
     ("shared/workers", 9),
     ("explore", 9),
+    ("futures", 9),
     ("runtime", 9),
     ("guide", 9),
     ("kernel", 9),

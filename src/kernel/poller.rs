@@ -34,6 +34,21 @@ pub(crate) enum Message {
     Done(Arc<Claim>),
     /// Something to do on the scheduler's own OS thread, between two turns.
     Errand(Box<dyn FnOnce() + Send>),
+    /// Somebody has rung this bell.
+    #[cfg(feature = "futures")]
+    Rung(BellId),
+    /// Nobody can ring a certain bell any more: look whether there is anything left to wait for.
+    #[cfg(feature = "futures")]
+    Hopeless,
+}
+
+/// Which [bell](super::scheduler) of a scheduler.
+#[cfg(feature = "futures")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BellId {
+    pub(super) place: usize,
+    /// Tells it from those that had its place before.
+    pub(super) serial: u64,
 }
 
 /// Where other OS threads leave messages for a scheduler.
@@ -123,6 +138,12 @@ impl Poller {
 
     pub(crate) fn inbox(&self) -> &Arc<Inbox> {
         &self.inbox
+    }
+
+    /// Whether anything has been left in the inbox.
+    #[cfg(feature = "futures")]
+    pub(crate) fn has_messages(&self) -> bool {
+        !self.inbox.messages.lock().is_empty()
     }
 
     /// Takes what has been left in the inbox.

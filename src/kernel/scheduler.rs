@@ -3,6 +3,8 @@
 //! Always: nothing of it is borrowed while a tasklet, a hook or a destructor of the user runs; a
 //! tasklet is in the ready queue at most once; an idle scheduler sleeps in the poller.
 
+#[cfg(feature = "futures")]
+mod bells;
 mod controlled;
 mod drain;
 mod outside;
@@ -94,6 +96,8 @@ pub(crate) struct Scheduler {
     poller: RefCell<Option<Poller>>,
     calls: RefCell<Slab<Call>>,
     partners: partners::Partners,
+    #[cfg(feature = "futures")]
+    bells: bells::Bells,
     next_id: Cell<u64>,
     next_outer: Cell<u32>,
     /// Most tasklets at a time.
@@ -157,6 +161,8 @@ impl Scheduler {
             poller: RefCell::new(None),
             calls: RefCell::default(),
             partners: partners::Partners::default(),
+            #[cfg(feature = "futures")]
+            bells: bells::Bells::default(),
             next_id: Cell::new(0),
             next_outer: Cell::new(0),
             limit: sizes.tasklets.min(most),

@@ -44,6 +44,9 @@ pub enum Doing {
     Sleeping(Nanos),
     /// A call that runs on another OS thread.
     Calling,
+    /// A future.
+    #[cfg(feature = "futures")]
+    Awaiting,
     /// Until the descriptor with this number can be read.
     Reading(i32),
     /// Until it can be written.

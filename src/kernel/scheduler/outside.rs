@@ -47,7 +47,13 @@ impl Scheduler {
     /// Whether a timer, or an answer from outside, may make somebody ready.
     pub(super) fn awaits_outside(&self) -> bool {
         let timer = self.timers.borrow_mut().next();
-        timer.is_some() || self.awaits_others() || self.awaits_partners()
+        timer.is_some() || self.awaits_others() || self.awaits_partners() || self.awaits_bells()
+    }
+
+    /// Whether somebody waits for a bell that can be rung.
+    #[cfg(not(feature = "futures"))]
+    fn awaits_bells(&self) -> bool {
+        false // there are none
     }
 
     /// Whether somebody waits for a call or a descriptor.
@@ -64,15 +70,16 @@ impl Scheduler {
         }
         let next = self.timers.borrow_mut().next();
         let outside = self.awaits_others();
-        let partners = self.awaits_partners();
-        if next.is_none() && !outside && !partners {
+        let (partners, bells) = (self.awaits_partners(), self.awaits_bells());
+        if next.is_none() && !outside && !partners && !bells {
             return Some(Ran::Stuck);
         }
         if !limit.sleep {
             return Some(Ran::Idle);
         }
-        // Partners on other threads may never come, so virtual time goes on beside them.
-        let moves = next.is_some() || limit.at != NEVER || !partners;
+        // Partners on other threads may never come, and a bell may be one that only a tasklet can
+        // ring, so virtual time goes on beside them.
+        let moves = next.is_some() || limit.at != NEVER || !(partners || bells);
         if self.home.clock.is_virtual() && !outside && moves {
             let next = next.unwrap_or(NEVER);
             if next > limit.at {
@@ -186,6 +193,10 @@ impl Scheduler {
             Message::Answer { call, result } => self.answer(call, result),
             Message::Done(claim) => self.settle_claimed(&claim),
             Message::Errand(errand) => errand(),
+            #[cfg(feature = "futures")]
+            Message::Rung(bell) => self.ring(bell),
+            #[cfg(feature = "futures")]
+            Message::Hopeless => {} // who is idle looks again
         }
     }
 

@@ -1,0 +1,111 @@
+//! Bells: waits that anybody may end, on any OS thread, as often as he likes.
+//!
+//! Always: ringing a bell that is gone, or that nobody waits at, does nothing; a bell that nobody
+//! can ring is no reason to wait. Bell: `Silent <-> Awaited`, then taken down.
+
+use super::Scheduler;
+use crate::kernel::poller::{BellId, Inbox, Poller};
+use crate::kernel::wait::Wait;
+use slab::Slab;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::sync::{Arc, Weak};
+
+/// The bells of one scheduler.
+#[derive(Default)]
+pub(super) struct Bells {
+    hung: RefCell<Slab<Bell>>,
+    /// Bells hung up so far.
+    count: Cell<u64>,
+}
+
+struct Bell {
+    serial: u64,
+    /// Who waits, and the branch as which that is settled.
+    awaited: Option<(Wait, u32)>,
+    /// What is kept by those who can ring.
+    rope: Weak<dyn Send + Sync>,
+}
+
+impl Bell {
+    fn is_awaited(&self) -> bool {
+        self.awaited.as_ref().is_some_and(|(wait, _)| wait.is_open())
+    }
+}
+
+impl Scheduler {
+    /// Hangs a bell up that nobody waits at yet, and tells where other OS threads ring it.
+    ///
+    /// # Errors
+    /// The OS's if it has no queue for events to give.
+    pub(crate) fn hang_bell(&self) -> io::Result<(BellId, Arc<Inbox>)> {
+        let inbox = self.poller()?.inbox().clone();
+        let serial = self.bells.count.get();
+        self.bells.count.set(serial + 1);
+        let rope: Weak<()> = Weak::new();
+        let bell = Bell { serial, awaited: None, rope };
+        let place = self.bells.hung.borrow_mut().insert(bell);
+        Ok((BellId { place, serial }, inbox))
+    }
+
+    /// Lets `wait` be settled as `branch` when somebody who has hold of `rope` rings.
+    pub(crate) fn await_bell(
+        &self,
+        bell: BellId,
+        wait: Wait,
+        branch: u32,
+        rope: Weak<dyn Send + Sync>,
+    ) {
+        let before = self.with_bell(bell, |it| {
+            it.rope = rope;
+            it.awaited.replace((wait, branch))
+        });
+        drop(before); // its wait may be the last to know a tasklet
+    }
+
+    /// Takes back what [`await_bell`](Self::await_bell) was given.
+    pub(crate) fn silence_bell(&self, bell: BellId) {
+        drop(self.with_bell(bell, |it| it.awaited.take()));
+    }
+
+    /// Settles the wait of who waits at `bell`.
+    pub(crate) fn ring(&self, bell: BellId) {
+        if let Some((wait, branch)) = self.with_bell(bell, |it| it.awaited.take()) {
+            wait.settle(branch);
+        }
+    }
+
+    /// Takes a bell down.
+    pub(crate) fn take_bell(&self, bell: BellId) {
+        self.silence_bell(bell);
+        let mut hung = self.bells.hung.borrow_mut();
+        if hung.get(bell.place).is_some_and(|it| it.serial == bell.serial) {
+            hung.remove(bell.place);
+        }
+    }
+
+    /// Calls `f` with the bell, if it has not been taken down.
+    fn with_bell<R>(&self, bell: BellId, f: impl FnOnce(&mut Bell) -> Option<R>) -> Option<R> {
+        let mut hung = self.bells.hung.borrow_mut();
+        let found = hung.get_mut(bell.place).filter(|it| it.serial == bell.serial);
+        found.and_then(f)
+    }
+
+    /// Whether `inbox` is where other OS threads leave messages for this scheduler.
+    pub(crate) fn has_inbox(&self, inbox: &std::sync::Weak<Inbox>) -> bool {
+        let poller = self.poller.borrow();
+        poller.as_ref().is_some_and(|it| std::ptr::eq(Arc::as_ptr(it.inbox()), inbox.as_ptr()))
+    }
+
+    /// Whether somebody waits at a bell that may be rung.
+    pub(super) fn awaits_bells(&self) -> bool {
+        let hung = self.bells.hung.borrow();
+        let mut awaited = hung.iter().filter(|(_, it)| it.is_awaited()).peekable();
+        if awaited.peek().is_none() {
+            return false;
+        }
+        // Who let go of a rope has left a message before, if there was reason to: look there last.
+        awaited.any(|(_, it)| it.rope.strong_count() > 0)
+            || self.poller.borrow().as_ref().is_some_and(Poller::has_messages)
+    }
+}
