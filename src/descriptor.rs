@@ -6,6 +6,8 @@
 //! Descriptor: `Unregistered -> Registered`, with the run that waits for it first, then with
 //! whichever waits for it next.
 
+#[cfg(all(feature = "futures", feature = "net"))]
+mod polled;
 mod ready;
 
 pub use ready::{Attempt, Ready};
@@ -285,13 +287,19 @@ impl<T: AsFd> Descriptor<T> {
         attempt: impl FnMut(&T) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let went = self.perform(side, limit, at, attempt)?;
+        self.note_went(side, went, want);
+        Ok(went)
+    }
+
+    #[cfg(feature = "net")]
+    #[inline]
+    fn note_went(&self, side: Side, went: usize, want: usize) {
         if went < want
             && went > 0
             && let Some(it) = &*self.registration.borrow()
         {
             it.source.drain(side);
         }
-        Ok(went)
     }
 
     /// Whether an attempt is worth while: nobody knows yet, or the OS has told.

@@ -9,6 +9,13 @@
 //! as often as it likes. On the run's own OS thread that makes no system call; from another one it
 //! goes through the scheduler's inbox, with a system call only if the scheduler sleeps.
 //!
+//! Streams ([`TcpStream`](crate::net::TcpStream), [`UnixStream`](crate::net::UnixStream), and
+//! references to them) are futures-io's `AsyncRead` and `AsyncWrite` within [`Async`]. With the
+//! feature `hyper` they are hyper's `Read` and `Write` themselves, and [`hyper::Tasklets`] is its
+//! executor and timer. Of several futures that poll one side of a socket the last one is woken, and
+//! time limits of the socket do not count: that is how polling works everywhere. A tasklet that is
+//! stopped finds its [`Halt`](crate::Halt) as an [`io::Error`](std::io::Error).
+//!
 //! # When nothing can run any more
 //! A tasklet that waits for a future can be woken by whoever has a clone of its waker. As long as
 //! there is one, a run is not taken to be stuck: nobody can tell what other OS threads will do. As
@@ -19,9 +26,15 @@
 //! A run that is explored refuses to wait for futures: what wakes them is not known to it.
 
 mod awaiting;
+#[cfg(feature = "hyper")]
+pub mod hyper;
+#[cfg(feature = "net")]
+mod stream;
 mod waker;
 
 pub use awaiting::Awaiting;
+#[cfg(feature = "net")]
+pub use stream::Async;
 
 use crate::error::Halt;
 use crate::operation::Operation;

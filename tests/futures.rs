@@ -475,7 +475,8 @@ fn ten_thousand_tasklets_wait_for_futures_and_each_gets_its_own() {
 #[test]
 fn a_run_that_is_explored_refuses_futures() {
     let main = || assert_eq!(block_on(ready(1)), Ok(1));
-    let rules = Rules { lax_timers: false, events_max: 200, details: false, defect: None };
+    let (lax_timers, events_max, details, endings) = (false, 200, false, false);
+    let rules = Rules { lax_timers, events_max, details, endings, defect: None };
     let settings = Settings { rules, executions_max: 10, stop_at_failure: false };
     let mut all = Vec::new();
     let verdict = exhaust_with(&Program::new("futures", &main), &settings, &mut |run, names| {

@@ -6,8 +6,7 @@
 
 use super::claim::{Claim, Wake};
 use super::clock::Nanos;
-use super::source::{Side, Source};
-use super::wait::Wait;
+use super::source::{Listener, Side, Source};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
@@ -159,7 +158,7 @@ impl Poller {
     pub(crate) fn register(
         &mut self,
         number: RawFd,
-        due: &mut Vec<(Wait, u32)>,
+        due: &mut Vec<Listener>,
     ) -> io::Result<Rc<Source>> {
         self.registered = self.registered.wrapping_add(1);
         let key = (self.registered << (usize::BITS / 2)) | (self.sources.vacant_key() & PLACE);
@@ -179,13 +178,13 @@ impl Poller {
     }
 
     /// Forgets a descriptor, before it is closed; moves those who still wait for it to `due`.
-    pub(crate) fn deregister(&mut self, source: &Source, due: &mut Vec<(Wait, u32)>) {
+    pub(crate) fn deregister(&mut self, source: &Source, due: &mut Vec<Listener>) {
         if self.source(source.key).is_some() {
             self.sources.remove(source.key & PLACE);
             self.places[source.number as usize] = 0;
             // Who has closed it behind our back has taken it out of the OS's queue, too.
             drop(self.poll.registry().deregister(&mut SourceFd(&source.number)));
-            source.take_waits(due);
+            source.take_listeners(due);
         }
     }
 
@@ -210,11 +209,7 @@ impl Poller {
 
     /// Sleeps until something happens outside or `nanos` have passed (`None`: until something
     /// does); moves those who waited for what happened to `due`.
-    pub(crate) fn poll(
-        &mut self,
-        nanos: Option<Nanos>,
-        due: &mut Vec<(Wait, u32)>,
-    ) -> io::Result<()> {
+    pub(crate) fn poll(&mut self, nanos: Option<Nanos>, due: &mut Vec<Listener>) -> io::Result<()> {
         let sleeps = nanos != Some(0);
         let mut limit = nanos.map(Duration::from_nanos);
         if sleeps {
@@ -256,13 +251,13 @@ impl Poller {
 
     /// Looks, now and then and when nothing happens, for descriptors that were closed behind our
     /// back: nobody would ever be told of them.
-    pub(crate) fn check(&mut self, now: Nanos, due: &mut Vec<(Wait, u32)>) {
+    pub(crate) fn check(&mut self, now: Nanos, due: &mut Vec<Listener>) {
         if self.checked || now < self.checked_at.saturating_add(CHECK_EVERY) {
             return;
         }
         (self.checked, self.checked_at) = (true, now);
         let both = Interest::READABLE | Interest::WRITABLE;
-        for (_, source) in self.sources.iter().filter(|(_, it)| it.is_awaited()) {
+        for (_, source) in self.sources.iter().filter(|(_, it)| it.has_listeners()) {
             let mut known = SourceFd(&source.number);
             if self.poll.registry().reregister(&mut known, Token(source.key), both).is_err() {
                 source.tell(Side::Read, true, due);

@@ -7,12 +7,23 @@
 use super::wait::Wait;
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
+#[cfg(feature = "futures")]
+use std::task::Waker;
 
 /// One of the two things that a descriptor becomes ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Read,
     Write,
+}
+
+/// Who is to be told that something has happened, when nothing is borrowed.
+pub(crate) enum Listener {
+    /// A wait, and the branch as which it is settled.
+    Wait(Wait, u32),
+    /// A waker of some future's, which is code of the user.
+    #[cfg(feature = "futures")]
+    Waker(Waker),
 }
 
 /// Waits, and the branch as which each is settled.
@@ -24,6 +35,35 @@ struct State {
     /// The OS told that it is closed or has failed, which it does not tell again.
     ended: Cell<bool>,
     waits: RefCell<Waits>,
+    /// Of the future that asked last.
+    #[cfg(feature = "futures")]
+    waker: RefCell<Option<Waker>>,
+}
+
+impl State {
+    /// At first an attempt may succeed.
+    fn unknown() -> State {
+        State {
+            ready: Cell::new(true),
+            ended: Cell::new(false),
+            waits: RefCell::default(),
+            #[cfg(feature = "futures")]
+            waker: RefCell::new(None),
+        }
+    }
+
+    /// Moves everybody who waits for it to `due`.
+    fn take_listeners(&self, due: &mut Vec<Listener>) {
+        let mut waits = self.waits.borrow_mut();
+        due.extend(waits.drain(..).map(|(wait, branch)| Listener::Wait(wait, branch)));
+        #[cfg(feature = "futures")]
+        due.extend(self.waker.take().map(Listener::Waker));
+    }
+
+    /// Whether a tasklet waits for it.
+    fn is_awaited(&self) -> bool {
+        self.waits.borrow().iter().any(|(wait, _)| wait.is_open())
+    }
 }
 
 /// A descriptor that is registered with a poller.
@@ -39,13 +79,12 @@ pub(crate) struct Source {
 
 impl Source {
     pub(super) fn new(key: usize, number: i32) -> Source {
-        let unknown =
-            || State { ready: Cell::new(true), ended: Cell::new(false), waits: RefCell::default() };
-        Source { key, number, gone: Cell::new(false), read: unknown(), write: unknown() }
+        let (read, write) = (State::unknown(), State::unknown());
+        Source { key, number, gone: Cell::new(false), read, write }
     }
 
     /// Notes that its number is another's now; moves those who wait for it to `due`.
-    pub(super) fn lose(&self, due: &mut Vec<(Wait, u32)>) {
+    pub(super) fn lose(&self, due: &mut Vec<Listener>) {
         self.gone.set(true);
         self.tell(Side::Read, true, due);
         self.tell(Side::Write, true, due);
@@ -87,13 +126,13 @@ impl Source {
     }
 
     /// Notes what the OS told; moves those who wait for it to `due`.
-    pub(super) fn tell(&self, side: Side, ended: bool, due: &mut Vec<(Wait, u32)>) {
+    pub(super) fn tell(&self, side: Side, ended: bool, due: &mut Vec<Listener>) {
         let state = self.side(side);
         state.ready.set(true);
         if ended {
             state.ended.set(true);
         }
-        due.extend(state.waits.borrow_mut().drain(..));
+        state.take_listeners(due);
     }
 
     /// Lets `wait` be settled as `branch` when the OS tells that this side is ready.
@@ -116,15 +155,33 @@ impl Source {
         self.side(side).waits.borrow_mut().retain(|(it, _)| !it.is_same(wait));
     }
 
-    /// Whether somebody waits for it.
+    /// Lets `waker` be called when the OS tells that this side is ready, instead of an earlier one.
+    #[cfg(all(feature = "futures", feature = "net"))]
+    pub(crate) fn set_waker(&self, side: Side, waker: &Waker) {
+        let slot = &self.side(side).waker;
+        if !slot.borrow().as_ref().is_some_and(|it| it.will_wake(waker)) {
+            let new = waker.clone(); // code of the user, as the drop of the earlier one is
+            drop(slot.replace(Some(new)));
+        }
+    }
+
+    /// Whether a tasklet waits for it. Whoever waits for a future is counted elsewhere.
     pub(super) fn is_awaited(&self) -> bool {
-        let open = |it: &State| it.waits.borrow().iter().any(|(wait, _)| wait.is_open());
-        open(&self.read) || open(&self.write)
+        self.read.is_awaited() || self.write.is_awaited()
+    }
+
+    /// Whether anybody would be told of it.
+    pub(super) fn has_listeners(&self) -> bool {
+        #[cfg(feature = "futures")]
+        if self.read.waker.borrow().is_some() || self.write.waker.borrow().is_some() {
+            return true;
+        }
+        self.is_awaited()
     }
 
     /// Takes everybody who waits for it.
-    pub(super) fn take_waits(&self, due: &mut Vec<(Wait, u32)>) {
-        due.extend(self.read.waits.borrow_mut().drain(..));
-        due.extend(self.write.waits.borrow_mut().drain(..));
+    pub(super) fn take_listeners(&self, due: &mut Vec<Listener>) {
+        self.read.take_listeners(due);
+        self.write.take_listeners(due);
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// A socket of std's that does not block, and its time limits.
 pub(crate) struct Socket<T: AsFd> {
-    pub(super) descriptor: Descriptor<T>,
+    pub(crate) descriptor: Descriptor<T>,
     pub(super) read_limit: Cell<Option<Duration>>,
     pub(super) write_limit: Cell<Option<Duration>>,
 }

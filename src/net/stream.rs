@@ -44,7 +44,7 @@ use std::time::Duration;
 /// ```
 #[doc(alias("GreenSocket", "socket"))]
 pub struct TcpStream {
-    pub(super) socket: Socket<std::net::TcpStream>,
+    pub(crate) socket: Socket<std::net::TcpStream>,
 }
 
 impl TcpStream {
@@ -116,7 +116,7 @@ options! { TcpStream:
 /// });
 /// ```
 pub struct UnixStream {
-    pub(super) socket: Socket<unix::UnixStream>,
+    pub(crate) socket: Socket<unix::UnixStream>,
 }
 
 impl UnixStream {

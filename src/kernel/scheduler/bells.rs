@@ -9,7 +9,9 @@ use crate::kernel::wait::Wait;
 use slab::Slab;
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 
 /// The bells of one scheduler.
 #[derive(Default)]
@@ -68,6 +70,12 @@ impl Scheduler {
         drop(self.with_bell(bell, |it| it.awaited.take()));
     }
 
+    /// Calls a waker, which may be anybody's.
+    pub(crate) fn wake(&self, waker: Waker) {
+        let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        woken.unwrap_or_else(|panic| self.note_stray(panic));
+    }
+
     /// Settles the wait of who waits at `bell`.
     pub(crate) fn ring(&self, bell: BellId) {
         if let Some((wait, branch)) = self.with_bell(bell, |it| it.awaited.take()) {
@@ -92,7 +100,7 @@ impl Scheduler {
     }
 
     /// Whether `inbox` is where other OS threads leave messages for this scheduler.
-    pub(crate) fn has_inbox(&self, inbox: &std::sync::Weak<Inbox>) -> bool {
+    pub(crate) fn has_inbox(&self, inbox: &Weak<Inbox>) -> bool {
         let poller = self.poller.borrow();
         poller.as_ref().is_some_and(|it| std::ptr::eq(Arc::as_ptr(it.inbox()), inbox.as_ptr()))
     }

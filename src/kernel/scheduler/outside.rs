@@ -6,7 +6,7 @@
 use super::{Limit, Ran, Scheduler};
 use crate::kernel::clock::{NEVER, Nanos};
 use crate::kernel::poller::{Inbox, Message, Poller};
-use crate::kernel::source::Source;
+use crate::kernel::source::{Listener, Source};
 use crate::kernel::timer::{Alarm, Due};
 use crate::kernel::wait::Wait;
 use std::any::Any;
@@ -33,13 +33,6 @@ impl Call {
             Call::Pending(wait) => wait.is_open(),
             Call::Done(_) => false, // its tasklet is ready, or somebody has paused it
         }
-    }
-}
-
-/// Settles waits, when nothing of a scheduler is borrowed.
-fn settle(due: Vec<(Wait, u32)>) {
-    for (wait, branch) in due {
-        wait.settle(branch);
     }
 }
 
@@ -112,7 +105,7 @@ impl Scheduler {
         }
         let messages = self.poller.borrow().as_ref().map(Poller::messages).unwrap_or_default();
         let mut stirred = !due.is_empty() || !messages.is_empty();
-        settle(due);
+        self.tell_all(due);
         messages.into_iter().for_each(|it| self.deliver(it));
         let now = self.home.clock.now();
         self.home.now.set(now);
@@ -133,8 +126,19 @@ impl Scheduler {
         drop(dead);
     }
 
+    /// Tells everybody what they waited for, when nothing is borrowed.
+    fn tell_all(&self, due: Vec<Listener>) {
+        for listener in due {
+            match listener {
+                Listener::Wait(wait, branch) => drop(wait.settle(branch)),
+                #[cfg(feature = "futures")]
+                Listener::Waker(waker) => self.wake(waker),
+            }
+        }
+    }
+
     /// Asks the OS what has happened; sleeps for at most `sleep` until something does.
-    fn ask(&self, sleep: Nanos, due: &mut Vec<(Wait, u32)>) {
+    fn ask(&self, sleep: Nanos, due: &mut Vec<Listener>) {
         if sleep == 0 && !self.poller.borrow().as_ref().is_some_and(Poller::has_sources) {
             return;
         }
@@ -170,7 +174,7 @@ impl Scheduler {
     pub(crate) fn register(&self, number: RawFd) -> io::Result<Rc<Source>> {
         let mut due = Vec::new();
         let source = self.poller()?.register(number, &mut due);
-        settle(due);
+        self.tell_all(due);
         source
     }
 
@@ -178,7 +182,7 @@ impl Scheduler {
     pub(crate) fn deregister(&self, source: &Source) {
         let mut due = Vec::new();
         self.poller.borrow_mut().iter_mut().for_each(|it| it.deregister(source, &mut due));
-        settle(due);
+        self.tell_all(due);
     }
 
     /// Registers a call that another OS thread will answer through the inbox.
