@@ -14,7 +14,7 @@
 //! feature `hyper` they are hyper's `Read` and `Write` themselves, and [`hyper::Tasklets`] is its
 //! executor and timer. Of several futures that poll one side of a socket the last one is woken, and
 //! time limits of the socket do not count: that is how polling works everywhere. A tasklet that is
-//! stopped finds its [`Halt`](crate::Halt) as an [`io::Error`](std::io::Error).
+//! stopped finds its [`Halt`] as an [`io::Error`](std::io::Error).
 //!
 //! # When nothing can run any more
 //! A tasklet that waits for a future can be woken by whoever has a clone of its waker. As long as

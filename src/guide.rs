@@ -3,6 +3,10 @@
 #[doc = include_str!("guide/from_stackless.md")]
 pub mod from_stackless {}
 
+#[cfg(all(feature = "hyper", feature = "net"))]
+#[doc = include_str!("guide/libraries.md")]
+pub mod libraries {}
+
 #[doc = include_str!("guide/must_not.md")]
 pub mod must_not {}
 

@@ -15,7 +15,7 @@ use tasklets::explore::{Program, Rules, Settings, exhaust_with};
 use tasklets::futures::{block_on, operation};
 use tasklets::{
     Halt, JoinError, Operation, Pending, RunError, Runtime, StuckReport, after, channel, now, run,
-    select, sleep, snapshot, spawn, within, yield_now,
+    select, sleep, spawn, within, yield_now,
 };
 
 /// Completes when somebody has opened it; tells whom it would wake.
@@ -484,19 +484,4 @@ fn a_run_that_is_explored_refuses_futures() {
     });
     assert!(verdict.refused, "{verdict}");
     assert!(all[0].starts_with("root cannot be explored: "), "{all:?}");
-}
-
-#[test]
-fn a_snapshot_tells_who_waits_for_a_future() {
-    run(|| {
-        let gate = Gate::default();
-        let waits = gate.clone();
-        let waiter = spawn(move || block_on(waits));
-        yield_now();
-        let now = snapshot().unwrap();
-        let waiting = now.tasklet(waiter.id()).unwrap().waiting.as_ref().unwrap();
-        assert!(matches!(waiting.operations[..], [Pending::Future]));
-        gate.open();
-        waiter.join().unwrap().unwrap();
-    });
 }

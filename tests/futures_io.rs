@@ -1,4 +1,4 @@
-//! Async code that knows no runtime runs over our sockets: futures' own input and output, and hyper.
+//! Async code that knows no runtime runs over our sockets: futures-io and hyper.
 
 use futures_util::future::{join, join_all, poll_fn};
 use futures_util::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
