@@ -9,6 +9,10 @@
 //! as often as it likes. On the run's own OS thread that makes no system call; from another one it
 //! goes through the scheduler's inbox, with a system call only if the scheduler sleeps.
 //!
+//! [`Receiver::recv_async`](crate::Receiver::recv_async) and
+//! [`Sender::send_async`](crate::Sender::send_async) are for code that is polled, by [`block_on`]
+//! or by an executor of its own on the run's OS thread.
+//!
 //! Streams ([`TcpStream`](crate::net::TcpStream), [`UnixStream`](crate::net::UnixStream), and
 //! references to them) are futures-io's `AsyncRead` and `AsyncWrite` within [`Async`]. With the
 //! feature `hyper` they are hyper's `Read` and `Write` themselves, and [`hyper::Tasklets`] is its
@@ -26,6 +30,7 @@
 //! A run that is explored refuses to wait for futures: what wakes them is not known to it.
 
 mod awaiting;
+mod channel;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 #[cfg(feature = "net")]
@@ -33,6 +38,7 @@ mod stream;
 mod waker;
 
 pub use awaiting::Awaiting;
+pub use channel::{RecvAsync, SendAsync};
 #[cfg(feature = "net")]
 pub use stream::Async;
 

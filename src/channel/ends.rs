@@ -319,6 +319,8 @@ impl<T> Core<T> {
         for offer in offers {
             offer.wait.settle(wait::CLOSED | offer.branch);
         }
+        #[cfg(feature = "futures")]
+        self.wake_polled();
         let queue = self.queue();
         queue.heat();
         for (select, arm) in &queue.standing {

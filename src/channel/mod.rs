@@ -29,6 +29,8 @@ mod head;
 mod held;
 mod iter;
 mod line;
+#[cfg(feature = "futures")]
+mod polled;
 mod queue;
 mod receiver;
 mod sender;

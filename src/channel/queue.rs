@@ -9,10 +9,14 @@
 use super::line::Line;
 use super::watch::Watch;
 use crate::kernel::announce;
+#[cfg(feature = "futures")]
+use crate::kernel::scheduler;
 use crate::kernel::task::Task;
 use crate::kernel::wait::Wait;
 use smallvec::SmallVec;
 use std::rc::Rc;
+#[cfg(feature = "futures")]
+use std::task::Waker;
 
 /// A tasklet that waits, as a key: valid while it waits.
 pub(super) fn key(task: &Rc<Task>) -> usize {
@@ -78,6 +82,9 @@ pub(super) struct Queue<T> {
     pub(super) owed: SmallVec<[(usize, Partner); 0]>,
     /// Reused selects with a receiving arm on this channel.
     pub(super) standing: SmallVec<[(Rc<Watch>, u32); 0]>,
+    /// Futures that would receive, by their number, and how to wake them.
+    #[cfg(feature = "futures")]
+    pub(super) polled: SmallVec<[(u64, Waker); 0]>,
 }
 
 impl<T> Default for Queue<T> {
@@ -90,6 +97,8 @@ impl<T> Default for Queue<T> {
             held: SmallVec::new(),
             owed: SmallVec::new(),
             standing: SmallVec::new(),
+            #[cfg(feature = "futures")]
+            polled: SmallVec::new(),
         }
     }
 }
@@ -97,6 +106,10 @@ impl<T> Default for Queue<T> {
 impl<T> Queue<T> {
     /// Whether nobody waits here but reused selects, and nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
+        #[cfg(feature = "futures")]
+        if !self.polled.is_empty() {
+            return false;
+        }
         self.senders.is_empty()
             && self.receivers.is_empty()
             && self.handed.is_empty()
@@ -207,12 +220,29 @@ impl<T> Queue<T> {
         if !self.standing.is_empty() {
             self.heat();
         }
+        #[cfg(feature = "futures")]
+        self.wake_polled();
     }
 
     /// Tells reused selects that this channel has changed.
     #[inline]
     pub(super) fn heat(&self) {
         self.standing.iter().for_each(|(select, arm)| select.heat(*arm));
+    }
+
+    /// Has all futures woken that would receive, when nothing is borrowed.
+    #[cfg(feature = "futures")]
+    #[inline]
+    fn wake_polled(&mut self) {
+        if !self.polled.is_empty() {
+            self.take_polled().for_each(scheduler::wake_soon);
+        }
+    }
+
+    /// Takes all futures that would receive.
+    #[cfg(feature = "futures")]
+    pub(super) fn take_polled(&mut self) -> impl Iterator<Item = Waker> + use<T> {
+        std::mem::take(&mut self.polled).into_iter().map(|(_, waker)| waker)
     }
 
     /// Takes back what `task` offered to send as `branch` and nobody took.

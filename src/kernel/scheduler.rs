@@ -27,6 +27,8 @@ use super::task::{Extra, Failure, Home, Task, flag};
 use super::timer::Timers;
 use super::trace::Event;
 use super::wait;
+#[cfg(feature = "futures")]
+pub(crate) use bells::wake_soon;
 use outside::Call;
 pub(crate) use partners::{
     clock, look_again, may_wait, outsider, park_until, ticket, ticket_held, wake,

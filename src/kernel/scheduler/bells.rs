@@ -19,6 +19,18 @@ pub(super) struct Bells {
     hung: RefCell<Slab<Bell>>,
     /// Bells hung up so far.
     count: Cell<u64>,
+    /// To be called as soon as the running tasklet's turn is over.
+    soon: RefCell<Vec<Waker>>,
+}
+
+/// Has a waker called when nothing is borrowed, soon.
+pub(crate) fn wake_soon(waker: Waker) {
+    if let Some(scheduler) = Scheduler::active() {
+        scheduler.bells.soon.borrow_mut().push(waker);
+        scheduler.home.look_soon();
+    } else {
+        debug_assert!(false, "nobody waits for a partner outside of a run");
+    }
 }
 
 struct Bell {
@@ -74,6 +86,12 @@ impl Scheduler {
     pub(crate) fn wake(&self, waker: Waker) {
         let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         woken.unwrap_or_else(|panic| self.note_stray(panic));
+    }
+
+    /// Calls all wakers that are to be called soon.
+    pub(super) fn wake_all(&self) {
+        let soon = self.bells.soon.take();
+        soon.into_iter().for_each(|it| self.wake(it));
     }
 
     /// Settles the wait of who waits at `bell`.

@@ -99,6 +99,8 @@ impl Scheduler {
     /// Looks at the clock, the timers and the inbox; asks the OS first, sleeping for at most
     /// `sleep`, if that is given.
     pub(super) fn attend(&self, sleep: Option<Nanos>) {
+        #[cfg(feature = "futures")]
+        self.wake_all();
         let mut due = Vec::new();
         if let Some(sleep) = sleep {
             self.ask(sleep, &mut due);
