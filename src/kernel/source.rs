@@ -93,20 +93,19 @@ impl Source {
         if ended {
             state.ended.set(true);
         }
-        due.extend(state.waits.borrow_mut().drain(..));
+        take(state, due);
     }
 
     /// Lets `wait` be settled as `branch` when the OS tells that this side is ready.
     pub(crate) fn add(&self, side: Side, wait: Wait, branch: u32) {
         let mut waits = self.side(side).waits.borrow_mut();
-        let full = waits.len() == waits.capacity();
-        let (open, over): (Waits, Waits) = if full {
-            waits.drain(..).partition(|(it, _)| it.is_open())
-        } else {
-            (std::mem::take(&mut *waits), Waits::new())
-        };
+        if waits.len() < waits.capacity() {
+            waits.push((wait, branch));
+            return;
+        }
+        let (mut open, over): (Waits, Waits) = waits.drain(..).partition(|(it, _)| it.is_open());
+        open.push((wait, branch));
         *waits = open;
-        waits.push((wait, branch));
         drop(waits);
         drop(over); // one may be the last to know its tasklet, and that the last to own a value
     }
@@ -124,7 +123,18 @@ impl Source {
 
     /// Takes everybody who waits for it.
     pub(super) fn take_waits(&self, due: &mut Vec<(Wait, u32)>) {
-        due.extend(self.read.waits.borrow_mut().drain(..));
-        due.extend(self.write.waits.borrow_mut().drain(..));
+        take(&self.read, due);
+        take(&self.write, due);
+    }
+}
+
+/// Moves everybody who waits for this side to `due`.
+#[inline]
+fn take(state: &State, due: &mut Vec<(Wait, u32)>) {
+    let mut waits = state.waits.borrow_mut();
+    match waits.len() {
+        0 => {}
+        1 => due.extend(waits.pop()),
+        _ => due.extend(waits.drain(..)),
     }
 }
