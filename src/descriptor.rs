@@ -200,7 +200,7 @@ impl<T: AsFd> Descriptor<T> {
     /// ```
     #[track_caller]
     pub fn read_with<R>(&self, attempt: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        self.perform(Side::Read, None, Location::caller(), attempt)
+        self.perform(Side::Read, || None, Location::caller(), attempt)
     }
 
     /// [`read_with`](Self::read_with) for an attempt that writes.
@@ -212,7 +212,7 @@ impl<T: AsFd> Descriptor<T> {
     /// As [`read_with`](Self::read_with).
     #[track_caller]
     pub fn write_with<R>(&self, attempt: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        self.perform(Side::Write, None, Location::caller(), attempt)
+        self.perform(Side::Write, || None, Location::caller(), attempt)
     }
 
     /// The operation that [`read_with`](Self::read_with) waits for: an arm that reads.
@@ -254,14 +254,15 @@ impl<T: AsFd> Descriptor<T> {
         Attempt::new(self, Side::Write, attempt)
     }
 
-    /// Attempts, and waits in between, until `limit`.
+    /// Attempts, and waits in between, until what `limit` says when it has to wait first.
     pub(crate) fn perform<R>(
         &self,
         side: Side,
-        limit: Option<Nanos>,
+        limit: impl Fn() -> Option<Nanos>,
         at: &'static Location<'static>,
         mut attempt: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
+        let mut until = None;
         loop {
             admit(at)?;
             if self.may_succeed(side) {
@@ -271,7 +272,7 @@ impl<T: AsFd> Descriptor<T> {
                     other => return other,
                 }
             }
-            self.park(side, limit, at)?;
+            self.park(side, *until.get_or_insert_with(&limit), at)?;
         }
     }
 
@@ -281,7 +282,7 @@ impl<T: AsFd> Descriptor<T> {
     pub(crate) fn transfer(
         &self,
         side: Side,
-        limit: Option<Nanos>,
+        limit: impl Fn() -> Option<Nanos>,
         at: &'static Location<'static>,
         want: usize,
         attempt: impl FnMut(&T) -> io::Result<usize>,
@@ -339,10 +340,9 @@ impl<T: AsFd> Descriptor<T> {
     /// is known now that the side `exhausted` is.
     fn source(&self, exhausted: Option<Side>) -> io::Result<(Rc<Scheduler>, Rc<Source>)> {
         let scheduler = Scheduler::active().ok_or(Halt::CannotWait)?;
-        let here = Rc::downgrade(&scheduler);
         let registration = self.registration.borrow();
         if let Some(it) = &*registration
-            && it.scheduler.ptr_eq(&here)
+            && std::ptr::eq(it.scheduler.as_ptr(), &*scheduler)
             && !it.source.is_gone()
         {
             let source = it.source.clone();
@@ -352,7 +352,8 @@ impl<T: AsFd> Descriptor<T> {
         drop(self.registration.take());
         let source = scheduler.register(self.io.as_fd().as_raw_fd()).map_err(explained)?;
         exhausted.into_iter().for_each(|it| source.exhaust(it));
-        let registration = Registration { scheduler: here, source: source.clone() };
+        let registration =
+            Registration { scheduler: Rc::downgrade(&scheduler), source: source.clone() };
         *self.registration.borrow_mut() = Some(registration);
         Ok((scheduler, source))
     }

@@ -38,6 +38,11 @@ var benches = map[string]func(count int) string{
 	"timers100k":        timers,
 	"cross_thread":      func(count int) string { return across(1, count) },
 	"cross_thread_many": func(count int) string { return across(100, count) },
+	"tcp1":              tcp(1, 1),
+	"tcp64":             tcp(64, 64),
+	"tcp1000":           tcp(1000, 1000),
+	"tcp100of10000":     tcp(10000, 100),
+	"http64":            web,
 }
 
 func main() {

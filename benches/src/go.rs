@@ -23,6 +23,11 @@ const COUNTS: &[(&str, u64)] = &[
     ("timers100k", crate::workload::SLEEPERS),
     ("cross_thread", 500_000),
     ("cross_thread_many", 500_000),
+    ("tcp1", 200_000),
+    ("tcp64", 200_000),
+    ("tcp1000", 200_000),
+    ("tcp100of10000", 200_000),
+    ("http64", 200_000),
 ];
 
 pub fn entries() -> Vec<Entry> {

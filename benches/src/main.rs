@@ -12,6 +12,7 @@ mod floor;
 mod go;
 mod may_peers;
 mod memory;
+mod net;
 mod options;
 mod ours;
 mod run;
@@ -31,7 +32,9 @@ fn entries() -> Vec<sample::Entry> {
     entries.extend(tokio_peers::entries());
     entries.extend(threads::entries());
     entries.extend(across::entries());
+    entries.extend(net::entries());
     entries.extend(go::entries());
+    entries.retain(|entry| entry.bench != net::CROWD || net::crowd_has_room());
     // A stable sort: within one benchmark the peers stay in the order above.
     entries.sort_by_key(|entry| workload::BENCHES.iter().position(|name| *name == entry.bench));
     entries
@@ -44,6 +47,11 @@ fn main() -> ExitCode {
     {
         run::pin_to_one_core();
         return explore::command(rest);
+    }
+    if let [command, rest @ ..] = arguments.as_slice()
+        && command == "--load"
+    {
+        return net::command(rest);
     }
     let options = match Options::parse(arguments.into_iter()) {
         Ok(options) => options,

@@ -98,7 +98,9 @@ impl<'a> Series<'a> {
             }
             (Code::Go, Some(program)) => {
                 let mut command = Command::new(program);
-                command.arg(entry.bench);
+                // It needs us again, as the load of its servers.
+                let here = std::env::current_exe().expect("we have a path");
+                command.arg(entry.bench).env("TASKLETS_BENCHES", here);
                 command
             }
             (Code::Go, None) => unreachable!("peers without a program were taken out"),
@@ -186,20 +188,36 @@ fn use_cores(cores: std::ops::Range<usize>) -> bool {
 
 /// Keeps this process and its children on the last core that it may use.
 pub fn pin_to_one_core() {
-    let size = size_of::<libc::cpu_set_t>();
+    pin(|cores| cores.next_back());
+}
+
+/// Keeps this process on the first core, also if who started it has another one.
+pub fn pin_to_first_core() {
+    // SAFETY: a `cpu_set_t` is plain bits, for which all ones is a value.
+    let every: libc::cpu_set_t = unsafe { std::mem::transmute([u8::MAX; CORES_BYTES]) };
+    // SAFETY: `every` is initialised and `CORES_BYTES` is its size; what there is not is left out.
+    unsafe { libc::sched_setaffinity(0, CORES_BYTES, &every) };
+    pin(|cores| cores.next());
+}
+
+const CORES_BYTES: usize = size_of::<libc::cpu_set_t>();
+
+/// Keeps this process on one of the cores that it may use.
+fn pin(choose: impl Fn(&mut dyn DoubleEndedIterator<Item = usize>) -> Option<usize>) {
     // SAFETY: a `cpu_set_t` is plain bits, for which all zeros is a value.
     let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `allowed` is ours to write and `size` is its size.
-    let failed = unsafe { libc::sched_getaffinity(0, size, &mut allowed) };
+    // SAFETY: `allowed` is ours to write and `CORES_BYTES` is its size.
+    let failed = unsafe { libc::sched_getaffinity(0, CORES_BYTES, &mut allowed) };
     assert_eq!(failed, 0, "the kernel does not say which cores we may use");
     // SAFETY: every index is below the number of bits of the set.
     let is_allowed = |core: &usize| unsafe { libc::CPU_ISSET(*core, &allowed) };
-    let last = (0..libc::CPU_SETSIZE as usize).rfind(is_allowed).expect("we run somewhere");
+    let mut cores = (0..libc::CPU_SETSIZE as usize).filter(is_allowed);
+    let core = choose(&mut cores).expect("we run somewhere");
     // SAFETY: as above.
     let mut chosen: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `last` came from the set's own indices.
-    unsafe { libc::CPU_SET(last, &mut chosen) };
-    // SAFETY: `chosen` is initialised and `size` is its size.
-    let failed = unsafe { libc::sched_setaffinity(0, size, &chosen) };
-    assert_eq!(failed, 0, "cannot stay on core {last}");
+    // SAFETY: `core` came from the set's own indices.
+    unsafe { libc::CPU_SET(core, &mut chosen) };
+    // SAFETY: `chosen` is initialised and `CORES_BYTES` is its size.
+    let failed = unsafe { libc::sched_setaffinity(0, CORES_BYTES, &chosen) };
+    assert_eq!(failed, 0, "cannot stay on core {core}");
 }

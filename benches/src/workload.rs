@@ -22,6 +22,11 @@ pub const BENCHES: &[&str] = &[
     "cross_thread",
     "cross_thread_many",
     "workers",
+    "tcp1",
+    "tcp64",
+    "tcp1000",
+    "tcp100of10000",
+    "http64",
 ];
 
 /// How many primes the sieve finds; `count` can only be lower (a smoke run).

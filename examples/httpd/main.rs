@@ -32,7 +32,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tasklets::net::{Serve, Shutdown, TcpListener, TcpStream};
 use tasklets::{
-    Descriptor, Never, Sender, TaskletRef, blocking, channel, current, run, spawn, within,
+    Never, Sender, Signal, Signals, TaskletRef, blocking, channel, current, run, signals, spawn,
+    within,
 };
 
 const CONNECTIONS: usize = 10_000;
@@ -94,7 +95,7 @@ pub fn serve(listener: &TcpListener, dir: &Path, patience: Duration) -> io::Resu
         count: Cell::new(0),
     });
     let (stop, stopped) = channel();
-    let signals = signals()?;
+    let signals = signals([Signal::Interrupt, Signal::Terminate])?;
     let stops = site.clone();
     spawn(move || stops.stop_on(signals, stop));
     let serve = Serve::new().limit(CONNECTIONS).grace(3 * patience);
@@ -103,19 +104,10 @@ pub fn serve(listener: &TcpListener, dir: &Path, patience: Duration) -> io::Resu
     Ok(())
 }
 
-/// A pipe out of which a byte comes for each Ctrl-C, or polite request to end.
-fn signals() -> io::Result<Descriptor<io::PipeReader>> {
-    let (reader, writer) = io::pipe()?;
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
-    }
-    Descriptor::new(reader)
-}
-
 impl Site {
     /// Stops at the first signal, at once at the second.
-    fn stop_on(&self, mut signals: Descriptor<io::PipeReader>, stop: Sender<Never>) {
-        if signals.read_exact(&mut [0]).is_err() {
+    fn stop_on(&self, signals: Signals, stop: Sender<Never>) {
+        if signals.recv().is_err() {
             return; // the run ends
         }
         self.stopping.set(true);
@@ -123,7 +115,7 @@ impl Site {
         let connected = self.connected.borrow();
         connected.values().filter(|(_, idle)| idle.get()).for_each(|(it, _)| it.cancel());
         drop(connected);
-        if signals.read_exact(&mut [0]).is_ok() {
+        if signals.recv().is_ok() {
             std::process::exit(130);
         }
     }

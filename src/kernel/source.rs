@@ -55,7 +55,11 @@ impl State {
     /// Moves everybody who waits for it to `due`.
     fn take_listeners(&self, due: &mut Vec<Listener>) {
         let mut waits = self.waits.borrow_mut();
-        due.extend(waits.drain(..).map(|(wait, branch)| Listener::Wait(wait, branch)));
+        match waits.len() {
+            0 => {}
+            1 => due.extend(waits.pop().map(|(wait, branch)| Listener::Wait(wait, branch))),
+            _ => due.extend(waits.drain(..).map(|(wait, branch)| Listener::Wait(wait, branch))),
+        }
         #[cfg(feature = "futures")]
         due.extend(self.waker.take().map(Listener::Waker));
     }
@@ -138,14 +142,13 @@ impl Source {
     /// Lets `wait` be settled as `branch` when the OS tells that this side is ready.
     pub(crate) fn add(&self, side: Side, wait: Wait, branch: u32) {
         let mut waits = self.side(side).waits.borrow_mut();
-        let full = waits.len() == waits.capacity();
-        let (open, over): (Waits, Waits) = if full {
-            waits.drain(..).partition(|(it, _)| it.is_open())
-        } else {
-            (std::mem::take(&mut *waits), Waits::new())
-        };
+        if waits.len() < waits.capacity() {
+            waits.push((wait, branch));
+            return;
+        }
+        let (mut open, over): (Waits, Waits) = waits.drain(..).partition(|(it, _)| it.is_open());
+        open.push((wait, branch));
         *waits = open;
-        waits.push((wait, branch));
         drop(waits);
         drop(over); // one may be the last to know its tasklet, and that the last to own a value
     }

@@ -40,18 +40,23 @@ pub(super) fn tcp(
 ) -> io::Result<Socket<TcpStream>> {
     let limit = limit.map(after_now);
     let descriptor = Descriptor::of_nonblocking(begin(address)?);
-    descriptor.perform(Side::Write, limit, at, |it| {
-        if let Some(error) = it.take_error()? {
-            return Err(error);
-        }
-        // Connected as soon as it has a peer.
-        match it.peer_addr() {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                Err(io::ErrorKind::WouldBlock.into())
+    descriptor.perform(
+        Side::Write,
+        || limit,
+        at,
+        |it| {
+            if let Some(error) = it.take_error()? {
+                return Err(error);
             }
-            other => other.map(drop),
-        }
-    })?;
+            // Connected as soon as it has a peer.
+            match it.peer_addr() {
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                other => other.map(drop),
+            }
+        },
+    )?;
     Ok(Socket::of(descriptor))
 }
 

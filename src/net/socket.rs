@@ -1,7 +1,7 @@
 //! What all sockets share: a descriptor, and how long a call may wait.
 //!
-//! Always: a time limit counts from the call. The macros below write what std's types have and what
-//! this crate's types have in common.
+//! Always: a time limit counts from when a call has to wait first. The macros below write what
+//! std's types have and what this crate's types have in common.
 
 use crate::descriptor::{Descriptor, admit};
 use crate::error::Halt;
@@ -67,7 +67,7 @@ impl<T: AsFd> Socket<T> {
         at: &'static Location<'static>,
         attempt: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        self.descriptor.perform(side, self.limit(side), at, attempt)
+        self.descriptor.perform(side, || self.limit(side), at, attempt)
     }
 
     /// Attempts until some of `want` bytes of a stream have gone; of none, none go at once.
@@ -82,7 +82,7 @@ impl<T: AsFd> Socket<T> {
         if want == 0 {
             return Ok(0); // the OS would wait for something to come all the same
         }
-        self.descriptor.transfer(side, self.limit(side), at, want, attempt)
+        self.descriptor.transfer(side, || self.limit(side), at, want, attempt)
     }
 }
 
