@@ -364,7 +364,7 @@ fn who_has_had_everything_need_not_wait_for_others_when_it_ends() {
     always(|| {
         let (topics, requests) = plug::Topics::new();
         spawn(move || plug::topics(requests));
-        let [one, other] = ['a', 'b'].map(|it| topics.subscribe(it, 1, Slow::HoldsUpAll).unwrap());
+        let [one, other] = ['a', 'b'].map(|it| topics.subscribe(it, 2, Slow::HoldsUpAll).unwrap());
         topics.publish('b', 1).unwrap();
         drop(topics);
         assert_eq!(one.recv(), Err(Halt::Closed)); // before the other has read

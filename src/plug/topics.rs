@@ -28,7 +28,8 @@ use std::ops::Deref;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slow {
-    /// It waits, and so does everybody who publishes or subscribes, to whatever topic.
+    /// It waits, and so does everybody who publishes or subscribes, to whatever topic; nor is
+    /// anybody told before that all handles are gone.
     HoldsUpAll,
     /// The message that has waited longest is dropped.
     LosesOldest,
