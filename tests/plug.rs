@@ -372,7 +372,7 @@ fn no_stretch_of_time_has_more_than_the_rate() {
             let process = spawn(move || plug::rate_limiter(3, Duration::from_secs(10), from, to));
             spawn(move || {
                 for nth in 0..30_u64 {
-                    sleep(Duration::from_secs(nth * 7 % 11)).unwrap();
+                    sleep(Duration::from_millis(nth * 7 % 11 * 500)).unwrap();
                     tx.send(nth).unwrap();
                 }
             });
