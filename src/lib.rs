@@ -80,6 +80,7 @@ mod monitor;
 pub mod net;
 mod operation;
 pub mod pipeline;
+pub mod plug;
 #[cfg(feature = "process")]
 pub mod process;
 mod runtime;

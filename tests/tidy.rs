@@ -51,6 +51,7 @@ const RANKS: &[(&str, u32)] = &[
     ("monitor", 7),
     ("net", 8),
     ("pipeline", 8),
+    ("plug", 8),
     ("fs", 8),
     ("stdio", 8),
     ("inspect", 8),
