@@ -183,6 +183,36 @@ proptest! {
 }
 
 #[test]
+fn a_cancelled_wait_for_time_alone_ends_as_cancelled_however_it_is_written() {
+    let wait = |arm| Step::Select(vec![(arm, vec![])]);
+    let root = vec![Step::Spawn(1), wait(Arm::Cancel(1))];
+    for units in 0..2 {
+        let body = vec![wait(Arm::Timer(units)), wait(Arm::Default)];
+        let program = Program::new("time", 0, vec![root.clone(), body]);
+        for (style, lax) in (0..32).flat_map(|style| [(style, false), (style, true)]) {
+            let settings = rules(lax);
+            let paper = on_paper(&program, &settings).expect("the program is small");
+            let (reality, _) = in_reality(&program, style, &settings);
+            assert_eq!(reality, paper, "in style {style}, lax {lax}");
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_attempt_goes_on_and_its_timer_is_due_when_it_was() {
+    let wait = |arm| Step::Select(vec![(arm, vec![])]);
+    let root = vec![Step::Spawn(1), wait(Arm::Timer(1)), wait(Arm::Cancel(1))];
+    let body = vec![Step::Select(vec![(Arm::Timer(1), vec![]), (Arm::Default, vec![])])];
+    let program = Program::new("attempt", 0, vec![root, body]);
+    for (style, lax) in (0..32).flat_map(|style| [(style, false), (style, true)]) {
+        let settings = rules(lax);
+        let paper = on_paper(&program, &settings).expect("the program is small");
+        let (reality, _) = in_reality(&program, style, &settings);
+        assert_eq!(reality, paper, "in style {style}, lax {lax}");
+    }
+}
+
+#[test]
 fn real_tasklets_do_what_the_classic_programs_say() {
     let all = [
         cases::producers(3, 2),

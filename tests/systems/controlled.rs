@@ -29,6 +29,9 @@ impl Controlled {
     }
 }
 
+/// A branch, and what its value is told apart by.
+type Told = (Branch, Option<u64>);
+
 /// One run.
 struct World<'a, 'b> {
     board: &'a mut Board<'b>,
@@ -38,8 +41,8 @@ struct World<'a, 'b> {
     /// The tasklet of each body that was spawned.
     bodies: BTreeMap<usize, TaskletName>,
     handles: BTreeMap<Handle, u32>,
-    /// The values offered by each waiting tasklet.
-    offered: BTreeMap<TaskletName, Vec<Ready>>,
+    /// The values offered by each waiting tasklet, and its branches.
+    offered: BTreeMap<TaskletName, (Vec<Ready>, Vec<Told>)>,
     ready: Vec<TaskletName>,
     /// Those that have not begun, and whether they will.
     unbegun: BTreeMap<TaskletName, bool>,
@@ -112,8 +115,8 @@ impl World<'_, '_> {
                 Act::Offer(arms) => {
                     let branches: Vec<_> =
                         arms.iter().map(|it| self.branch(tasklet, *it)).collect();
-                    self.board.offer_with(tasklet, branches);
-                    self.offered.insert(tasklet, arms);
+                    self.board.offer_with(tasklet, branches.iter().copied());
+                    self.offered.insert(tasklet, (arms, branches));
                     return;
                 }
             }
@@ -128,17 +131,17 @@ impl World<'_, '_> {
             self.board.offer(tasklet, &[Branch::Default]);
             return true;
         }
-        let arms = self.offered[&tasklet].clone();
-        if !self.begins || waits(&arms) {
+        let (arms, branches) = &self.offered[&tasklet];
+        if !self.begins || waits(arms) {
             return false;
         }
         self.cancelled.insert(tasklet);
-        let branches: Vec<_> = arms.iter().map(|it| self.branch(tasklet, *it)).collect();
-        self.board.offer_with(tasklet, branches);
+        // It is the same operation, and its timers are due when they were.
+        self.board.offer_with(tasklet, branches.iter().copied());
         true
     }
 
-    fn branch(&self, tasklet: TaskletName, arm: Ready) -> (Branch, Option<u64>) {
+    fn branch(&self, tasklet: TaskletName, arm: Ready) -> Told {
         let plain = |branch| (branch, None);
         match arm {
             Ready::Send(channel, value) => {
@@ -164,7 +167,7 @@ impl World<'_, '_> {
             self.ready.push(first);
             return;
         }
-        let sent = match self.offered[&first][branch] {
+        let sent = match self.offered[&first].0[branch] {
             Ready::Send(_, value) => value,
             _ => 0,
         };

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tasklets::select::{Arm, support};
 use tasklets::{
     Halt, JoinError, Operation, Receiver, Select, SendError, Sender, Tasklet, TaskletRef, after,
-    channel, select, sleep, spawn, yield_now,
+    channel, current, select, sleep, spawn, yield_now,
 };
 
 use super::machine::{Act, Answer, Compiled, Machine, Ready};
@@ -355,6 +355,10 @@ impl Offer<'_> {
             operations.iter_mut().map(|it| &mut **it as &mut dyn Arm).collect();
         match support::run(&mut slice, self.one_in(2), patience) {
             Some(arm) => answer(arm, operations[arm].take()),
+            // Without an arm there is nobody to be told of a cancellation, which ends the wait.
+            None if arms.is_empty() && current().is_some_and(|it| it.is_cancelled()) => {
+                Answer::Cancelled
+            }
             None => Answer::Done(arms.len(), 0),
         }
     }
