@@ -63,9 +63,8 @@ fn line() -> impl Strategy<Value = String> {
         let protocol = if form == 3 { "" } else { " HTTP/1.1" };
         let tail = if form == 1 { " \"http://from/\" \"agent (a; b)\"" } else { "" };
         let end = if form == 2 { "\r" } else { "" };
-        format!(
-            "{host} - u [10/Oct/2000:13:55:36 -0700] \"GET {path}{protocol}\" {code} {bytes}{tail}{end}"
-        )
+        let who = format!("{host} - u [10/Oct/2000:13:55:36 -0700]");
+        format!("{who} \"GET {path}{protocol}\" {code} {bytes}{tail}{end}")
     });
     let parts = ["a", " ", "\"", "[", "]", "- -", "200", "GET / HTTP/1.0", "", "\t"];
     let ill = prop::collection::vec(prop::sample::select(parts.to_vec()), 0..9);
