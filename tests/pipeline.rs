@@ -115,7 +115,7 @@ proptest! {
     fn a_pipeline_gives_what_iterators_give(
         items in prop::collection::vec(-20..20_i64, 0..30),
         stages in prop::collection::vec(stage(), 0..7),
-        in_flight in prop::option::of(4..9_usize),
+        in_flight in prop::option::of(1..9_usize),
         seed in any::<u64>(),
     ) {
         let expected = stages.iter().fold(items.clone(), model);
@@ -183,6 +183,16 @@ fn no_more_than_the_bound_are_on_the_way() {
         let done = slow.for_each(|_| on_the_way.set(on_the_way.get() - 1)).in_flight(3).run();
         done.unwrap();
         assert!(most.get() <= 4, "{} on the way", most.get());
+    });
+}
+
+#[test]
+fn a_bound_that_is_smaller_than_a_batch_does_not_stop_it() {
+    run(|| {
+        let pairs = pipeline::from_iter(0..12).batch(2).named("pairs");
+        let threes = pairs.batch_by(3, Some(Duration::from_secs(9)), |_| 1).window(2);
+        let done = threes.count().in_flight(1).run();
+        assert_eq!(done.unwrap().value, 1);
     });
 }
 

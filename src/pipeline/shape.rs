@@ -161,11 +161,12 @@ impl<'env, T: 'static> Pipeline<'env, T> {
     ) -> Pipeline<'env, Vec<T>> {
         assert!(size > 0, "a batch of no items");
         self.process("batch", move |inlet, emit| {
-            let mut batch = Batch { items: Vec::new(), weight: 0, tickets: Vec::new() };
+            let mut batch = Batch { items: Vec::new(), weight: 0, ticket: None };
             while let Some(item) = inlet.next()? {
                 let limit = delay.and_then(|it| time::now().checked_add(it));
                 batch.add(item.value, item.ticket, &weight);
                 while batch.weight < size {
+                    batch.ticket = None; // it is not on the way while it waits for others
                     match next_until(inlet, limit)? {
                         Next::Item(value, ticket) => batch.add(value, ticket, &weight),
                         Next::Late => break,
@@ -183,25 +184,21 @@ impl<'env, T: 'static> Pipeline<'env, T> {
 struct Batch<T> {
     items: Vec<T>,
     weight: usize,
-    tickets: Vec<Ticket>,
+    /// That of the item that came last.
+    ticket: Ticket,
 }
 
 impl<T: 'static> Batch<T> {
     fn add(&mut self, value: T, ticket: Ticket, weight: &dyn Fn(&T) -> usize) {
         self.weight = self.weight.saturating_add(weight(&value));
         self.items.push(value);
-        if ticket.is_some() {
-            self.tickets.push(ticket);
-        }
+        self.ticket = ticket;
     }
 
-    /// Gives them on. They are one item from here on, with one admission; the others are given
-    /// back.
+    /// Gives them on: one item from here on.
     fn give(&mut self, emit: &Emit<Vec<T>>) -> Result<(), Stop> {
-        let ticket = self.tickets.pop().flatten();
-        self.tickets.clear();
         self.weight = 0;
-        emit.give(std::mem::take(&mut self.items), ticket)
+        emit.give(std::mem::take(&mut self.items), self.ticket.take())
     }
 }
 

@@ -47,8 +47,9 @@ impl<'env, R: 'env> Sink<'env, R> {
     /// Sets how many items of the sources may be on the way at a time, from end to end. A source
     /// waits before it asks for one more.
     ///
-    /// An item that is made into several is on the way until the last of them has left; of several
-    /// that are made into one, one is. A branch counts.
+    /// An item that is made into several is on the way until the last of them has left. What a
+    /// stage holds back until others come (a batch that is not full) is not on the way, so that no
+    /// bound is too small for it. A branch counts. Each source has this bound for itself.
     ///
     /// # Panics
     /// If that is zero.
