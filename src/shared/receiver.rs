@@ -151,6 +151,7 @@ impl<T: Send + 'static> Receiver<T> {
     /// run(|| {
     ///     let (near, from_near) = channel();
     ///     let (far, from_far) = shared::channel();
+    ///     let _open = (near.clone(), far.clone()); // that senders are gone could be drawn, too
     ///     let there = std::thread::spawn(move || far.send("far"));
     ///     spawn(move || near.send("near"));
     ///     let either = || from_near.receiving().or(from_far.receiving()).wait().unwrap();
