@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::rc::Rc;
 use std::time::Duration;
-use support::{Ended, Isolation, isolated};
+use support::{Ended, Isolation};
 use tasklets::process::{Child, Command, Stdio};
 use tasklets::{
     Operation, Pending, Progress, Runtime, Signal, after, channel, explore, run, scope, select,
