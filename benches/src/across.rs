@@ -11,7 +11,7 @@ use tasklets::{run, shared, spawn};
 const PAIRS: u64 = 100;
 
 /// What a stage computes for each item of `workers`: about 20 microseconds.
-const WORK: u64 = 20_000;
+const WORK: u64 = 100_000;
 
 pub fn entries() -> Vec<Entry> {
     vec![

@@ -10,11 +10,8 @@
 use super::name::TaskletId;
 use std::cell::Cell;
 use std::fmt;
-use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::thread::available_parallelism;
 
 /// The states; above them `PARKED` and the number of the turn.
 const OVER: u64 = 0;
@@ -27,16 +24,48 @@ const STATE: u64 = 7;
 const PARKED: u64 = 8;
 const TURN: u64 = 16;
 
-/// How often an OS thread looks before it sleeps: at most about as long as it takes to wake one,
-/// so that two that are busy with each other stay awake; less while that has been in vain.
-const LOOKS_MAX: u32 = 2_048;
-const LOOKS_MIN: u32 = 32;
-/// After so many times in vain it looks for as long as it may, once: things may have changed.
-const TRIES: u32 = 64;
+/// How often an OS thread looks before it sleeps: at most about twice as long as it takes to wake
+/// one, so that two that are busy with each other stay awake; hardly, while that is in vain, as it
+/// is for two that share one processor.
+const LOOKS_MAX: u32 = 1_024;
+const LOOKS_MIN: u32 = 8;
+/// After so many looks it lets another OS thread run before each further handful: it may be the
+/// partner, or somebody who has better use for the processor.
+const LOOKS_ALONE: u32 = 64;
+const HANDFUL: u32 = 16;
+/// After so many times in vain it looks for as long as it may, once: things may have changed. The
+/// next such try comes after twice as many times, up to the most.
+const TRY_AFTER: u32 = 16;
+const TRY_AFTER_MAX: u32 = 2_048;
 
 thread_local! {
-    /// How often this OS thread looks next time, and how many times it did so in vain.
-    static LOOKS: Cell<(u32, u32)> = const { Cell::new((LOOKS_MAX, 0)) };
+    static PATIENCE: Cell<Patience> =
+        const { Cell::new(Patience { looks: LOOKS_MAX, in_vain: 0, try_after: TRY_AFTER }) };
+}
+
+/// How often an OS thread looks next time, how many times it did so in vain, and after how many
+/// of these it tries for long.
+#[derive(Clone, Copy)]
+struct Patience {
+    looks: u32,
+    in_vain: u32,
+    try_after: u32,
+}
+
+impl Patience {
+    /// After a time that has seen somebody, or has not.
+    fn learn(self, seen: bool) -> Patience {
+        let Patience { looks, in_vain, try_after } = self;
+        if seen {
+            let looks = looks.saturating_mul(2).min(LOOKS_MAX);
+            Patience { looks, in_vain: 0, try_after: TRY_AFTER }
+        } else if in_vain + 1 < try_after {
+            Patience { looks: (looks / 2).max(LOOKS_MIN), in_vain: in_vain + 1, try_after }
+        } else {
+            let try_after = (try_after * 2).min(TRY_AFTER_MAX);
+            Patience { looks: LOOKS_MAX, in_vain: 0, try_after }
+        }
+    }
 }
 
 /// How the owner of a claim is woken.
@@ -136,24 +165,17 @@ impl Claim {
     }
 }
 
-/// Looks for a short while whether `found`, before the OS thread goes to sleep; not at all where
-/// only one runs at a time.
+/// Looks for a short while whether `found`, before the OS thread goes to sleep.
 pub(crate) fn look_out(found: impl Fn() -> bool) -> bool {
-    static SEVERAL: OnceLock<bool> = OnceLock::new();
-    let more_than_one = |it: NonZero<usize>| it.get() > 1;
-    if !SEVERAL.get_or_init(|| available_parallelism().is_ok_and(more_than_one)) {
-        return found();
-    }
-    let (looks, in_vain) = LOOKS.get();
-    let seen = (0..looks).any(|_| {
+    let patience = PATIENCE.get();
+    let seen = (0..patience.looks).any(|look| {
+        if look >= LOOKS_ALONE && look % HANDFUL == 0 {
+            std::thread::yield_now();
+        }
         std::hint::spin_loop();
         found()
     });
-    LOOKS.set(match (seen, in_vain + 1) {
-        (true, _) => (looks.saturating_mul(2).min(LOOKS_MAX), 0),
-        (false, TRIES) => (LOOKS_MAX, 0),
-        (false, in_vain) => ((looks / 2).max(LOOKS_MIN), in_vain),
-    });
+    PATIENCE.set(patience.learn(seen));
     seen
 }
 

@@ -85,7 +85,9 @@ pub(super) fn me() -> Option<Rc<Task>> {
 /// Sleeps until the open wait is settled, or settles it as `late` when the time has come.
 pub(super) fn park(task: &Rc<Task>, until: Nanos, late: u32) -> u32 {
     let claim = task.claim().expect("an outsider has a claim").clone();
-    claim.watch(|| false);
+    if task.is_waiting() {
+        claim.watch(|| false);
+    }
     while task.is_waiting() {
         let now = if until == NEVER { 0 } else { clock(Clock::now) };
         if let Some(outcome) = claim.outcome() {
