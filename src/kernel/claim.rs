@@ -8,10 +8,11 @@
 //! owner's side; a new turn begins with the next `Open`. Aside, until `Done`: `Awake -> Parked`.
 
 use super::name::TaskletId;
+use super::{AtomicU32, AtomicU64};
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 /// The states; above them `PARKED` and the number of the turn.
 const OVER: u64 = 0;

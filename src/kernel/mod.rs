@@ -34,3 +34,6 @@ pub(crate) mod task;
 pub(crate) mod timer;
 pub(crate) mod trace;
 pub(crate) mod wait;
+
+/// What `claim` is made of: its model in `tests/claim.rs` has loom's instead.
+use std::sync::atomic::{AtomicU32, AtomicU64};

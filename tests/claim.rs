@@ -1,0 +1,240 @@
+//! The protocol by which OS threads settle one wait, in every order of its steps: the source of the
+//! crate itself, with loom's atomics in place of std's (CDSChecker: Norris and Demsky, 2013).
+//!
+//! Always: a model is small, two or three threads, so that loom can try all it has to; what loom
+//! also finds is that nobody can go on (a lost wake-up).
+
+/// The claim, and what it is made of.
+#[path = "../src/kernel"]
+mod kernel {
+    pub use loom::sync::atomic::{AtomicU32, AtomicU64};
+
+    pub mod name {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct TaskletId(pub u64);
+    }
+
+    #[allow(dead_code, unreachable_pub, reason = "the models use a part of it")]
+    pub mod claim;
+}
+
+use kernel::claim::{Claim, Owner, Ticket, Wake, wake};
+use kernel::name::TaskletId;
+use loom::model::Builder;
+use loom::sync::{Condvar, Mutex};
+use loom::thread;
+use std::sync::Arc;
+
+/// Where an OS thread sleeps.
+struct Bed {
+    called: Mutex<bool>,
+    call: Condvar,
+}
+
+impl Wake for Bed {
+    fn wake(&self, _: Arc<Claim>) {
+        *self.called.lock().unwrap() = true;
+        self.call.notify_one();
+    }
+}
+
+impl Bed {
+    fn sleep(&self) {
+        let mut called = self.called.lock().unwrap();
+        while !*called {
+            called = self.call.wait(called).unwrap();
+        }
+        *called = false;
+    }
+}
+
+/// An OS thread with its claim.
+#[derive(Clone)]
+struct Party {
+    claim: Arc<Claim>,
+    bed: Arc<Bed>,
+}
+
+impl Party {
+    fn new() -> Party {
+        let bed = Arc::new(Bed { called: Mutex::new(false), call: Condvar::new() });
+        let owner = Owner { home: 0, tasklet: TaskletId(0), seat: 0 };
+        Party { claim: Claim::new(owner, bed.clone()), bed }
+    }
+
+    /// Opens the next wait.
+    fn open(&self) -> Ticket {
+        self.claim.open();
+        Ticket::of(self.claim.clone())
+    }
+
+    /// Sleeps until a partner has settled the wait.
+    fn outcome(&self) -> u32 {
+        loop {
+            if let Some(outcome) = self.claim.outcome() {
+                return outcome;
+            }
+            if self.claim.park() {
+                self.bed.sleep();
+            }
+        }
+    }
+}
+
+/// Completes what has been taken, and wakes its owner if it sleeps.
+fn settle(ticket: Ticket, outcome: u32) {
+    ticket.complete(outcome).into_iter().for_each(wake);
+}
+
+/// Tries every order.
+fn every_order(model: impl Fn() + Send + Sync + 'static) {
+    Builder::new().check(model);
+}
+
+/// Tries all that up to three preemptions can do, where all there is would be too much.
+fn many_orders(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
+#[test]
+fn of_two_partners_one_wins_and_the_owner_wakes_with_its_outcome() {
+    every_order(|| {
+        let me = Party::new();
+        let ticket = me.open();
+        let partner = |outcome| {
+            let ticket = ticket.clone();
+            thread::spawn(move || {
+                let won = ticket.take();
+                if won {
+                    settle(ticket, outcome);
+                }
+                won
+            })
+        };
+        let (one, two) = (partner(1), partner(2));
+        let outcome = me.outcome();
+        let (one, two) = (one.join().unwrap(), two.join().unwrap());
+        assert!(one != two && outcome == if one { 1 } else { 2 });
+    });
+}
+
+#[test]
+fn a_partner_or_the_owners_own_side_settles_a_wait_never_both() {
+    every_order(|| {
+        let me = Party::new();
+        let ticket = me.open();
+        let partner = thread::spawn(move || {
+            let won = ticket.take();
+            if won {
+                settle(ticket, 7);
+            }
+            won
+        });
+        let mine = me.claim.win_here(); // a timer, or a cancellation
+        if !mine {
+            assert_eq!(me.outcome(), 7);
+        }
+        assert!(mine != partner.join().unwrap());
+    });
+}
+
+#[test]
+fn what_is_held_is_resumed_or_torn_away_never_both() {
+    every_order(|| {
+        let me = Party::new();
+        let ticket = me.open();
+        assert!(ticket.hold() && !ticket.take());
+        let partner = thread::spawn(move || {
+            let resumed = ticket.resume();
+            if resumed {
+                settle(ticket, 7);
+            }
+            resumed
+        });
+        let torn = me.claim.tear(); // the end of the run
+        if !torn {
+            assert_eq!(me.outcome(), 7);
+        }
+        assert!(torn != partner.join().unwrap());
+    });
+}
+
+#[test]
+fn a_ticket_of_an_earlier_wait_has_no_effect_on_the_next() {
+    every_order(|| {
+        let me = Party::new();
+        let old = me.open();
+        let late = thread::spawn(move || {
+            let won = old.take();
+            if won {
+                settle(old, 1);
+            }
+            won
+        });
+        if !me.claim.win_here() {
+            assert_eq!(me.outcome(), 1);
+        }
+        let next = me.open();
+        let partner = thread::spawn(move || {
+            assert!(next.take());
+            settle(next, 2);
+        });
+        assert_eq!(me.outcome(), 2);
+        late.join().unwrap();
+        partner.join().unwrap();
+    });
+}
+
+/// Two channels; each has a lock for both of its lines.
+type Channels = [Mutex<[Vec<Ticket>; 2]>; 2];
+
+/// Selects over one end of both channels, as the crate does: look, offer where nobody is, look
+/// again where somebody came first, wait. Which channel it was.
+fn select(me: &Party, side: usize, order: [usize; 2], channels: &Channels) -> usize {
+    loop {
+        for channel in order {
+            let mut lines = channels[channel].lock().unwrap();
+            let found = lines[1 - side].iter().position(Ticket::take);
+            if let Some(found) = found {
+                let partner = lines[1 - side].remove(found);
+                drop(lines);
+                settle(partner, channel as u32);
+                return channel;
+            }
+        }
+        let ticket = me.open();
+        let mut published = 0;
+        for channel in order {
+            let mut lines = channels[channel].lock().unwrap();
+            if lines[1 - side].iter().any(Ticket::is_open) {
+                break;
+            }
+            lines[side].push(ticket.clone());
+            published += 1;
+        }
+        // Who has published everywhere waits; the other one takes its offers back, if it can.
+        let met = (published == 2 || !me.claim.win_here()).then(|| me.outcome() as usize);
+        for &channel in &order[..published] {
+            channels[channel].lock().unwrap()[side].retain(|it| !it.is(&ticket));
+        }
+        if let Some(channel) = met {
+            return channel;
+        }
+    }
+}
+
+#[test]
+fn two_selects_over_the_same_channels_in_opposite_order_meet_once() {
+    many_orders(|| {
+        let channels: Arc<Channels> = Arc::new([Mutex::default(), Mutex::default()]);
+        let (sender, its) = (Party::new(), channels.clone());
+        let sent = thread::spawn(move || select(&sender, 0, [0, 1], &its));
+        let received = select(&Party::new(), 1, [1, 0], &channels);
+        assert_eq!(sent.join().unwrap(), received);
+        for lines in channels.iter() {
+            assert!(lines.lock().unwrap().iter().all(Vec::is_empty), "an offer was left");
+        }
+    });
+}
