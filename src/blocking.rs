@@ -29,7 +29,7 @@ use std::thread;
 ///
 /// For system calls, file access, long computations: whatever would keep the scheduler from
 /// running. If `f` panics, so does this call, with the same payload. If the OS does not even give
-/// the run one thread, `f` runs on this one.
+/// the run one thread, or a descriptor to be woken by, `f` runs on this one.
 ///
 /// # Errors
 /// [`Halt::Cancelled`], [`Halt::TimedOut`], [`Halt::Injected`] when the tasklet is stopped: at
@@ -252,7 +252,7 @@ where
     let Some(scheduler) = Scheduler::active() else {
         return Err(Unanswered::NotBegun { f, why: Halt::CannotWait });
     };
-    if announce::controlled().is_some() {
+    if announce::controlled().is_some() || !scheduler.has_queue() {
         return call_here(f);
     }
     let call = Arc::new(Call::<T, F, L>(Mutex::new(Stage::Queued(f))));

@@ -139,6 +139,10 @@ impl<S: Read> Reader<S> {
         loop {
             match httparse::parse_chunk_size(self.unused()) {
                 Ok(httparse::Status::Complete((line, count))) if line <= CHUNK_LINE_BYTES => {
+                    // Others may take the end of a line that is none of ours for one.
+                    if self.unused()[..line - 1].contains(&b'\n') {
+                        return Err(Refusal::Status(400));
+                    }
                     self.start += line;
                     let count = usize::try_from(count).unwrap_or(usize::MAX);
                     return Ok((count > 0).then_some(count));

@@ -113,6 +113,9 @@ pub(crate) struct Poller {
     checked_at: Nanos,
 }
 
+/// What the OS is to tell of a descriptor.
+const EVENTS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+
 /// Low bits of a key: the place among the sources. High bits: how many came before.
 const PLACE: usize = usize::MAX >> (usize::BITS / 2);
 
@@ -162,8 +165,7 @@ impl Poller {
     ) -> io::Result<Rc<Source>> {
         self.registered = self.registered.wrapping_add(1);
         let key = (self.registered << (usize::BITS / 2)) | (self.sources.vacant_key() & PLACE);
-        let both = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut SourceFd(&number), Token(key), both)?;
+        self.poll.registry().register(&mut SourceFd(&number), Token(key), EVENTS)?;
         let index = usize::try_from(number).expect("an open descriptor has a number");
         if self.places.len() <= index {
             self.places.resize(index + 1, 0);
@@ -230,7 +232,9 @@ impl Poller {
             let Some(source) = self.source(event.token().0) else { continue };
             let failed = event.is_error();
             if event.is_readable() || event.is_read_closed() || failed {
-                source.tell(Side::Read, event.is_read_closed() || failed, due);
+                // A read stops where urgent data is, though more may have come behind that.
+                let ended = event.is_read_closed() || failed || event.is_priority();
+                source.tell(Side::Read, ended, due);
             }
             if event.is_writable() || event.is_write_closed() || failed {
                 source.tell(Side::Write, event.is_write_closed() || failed, due);
@@ -256,10 +260,9 @@ impl Poller {
             return;
         }
         (self.checked, self.checked_at) = (true, now);
-        let both = Interest::READABLE | Interest::WRITABLE;
         for (_, source) in self.sources.iter().filter(|(_, it)| it.has_listeners()) {
             let mut known = SourceFd(&source.number);
-            if self.poll.registry().reregister(&mut known, Token(source.key), both).is_err() {
+            if self.poll.registry().reregister(&mut known, Token(source.key), EVENTS).is_err() {
                 source.tell(Side::Read, true, due);
                 source.tell(Side::Write, true, due);
             }

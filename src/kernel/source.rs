@@ -32,7 +32,8 @@ pub(crate) type Waits = SmallVec<[(Wait, u32); 2]>;
 /// One side of a descriptor. At first nothing is known of it: an attempt will tell.
 struct State {
     ready: Cell<bool>,
-    /// The OS told that it is closed or has failed, which it does not tell again.
+    /// The OS told that it is closed, has failed or has urgent data, which it does not tell again:
+    /// an attempt that takes less than it could says nothing then.
     ended: Cell<bool>,
     waits: RefCell<Waits>,
     /// Of the future that asked last.

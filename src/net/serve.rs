@@ -18,6 +18,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::os::unix::net as unix;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -223,6 +224,20 @@ struct Server<'a, F> {
     counts: Cell<Served>,
 }
 
+/// The place of a connection among those that are served, until this is dropped: also when the
+/// tasklet has to be unwound.
+struct Place<'a> {
+    active: &'a Cell<usize>,
+    freed: &'a Sender<()>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.active.set(self.active.get() - 1);
+        drop(self.freed.try_send(()));
+    }
+}
+
 impl<F> Server<'_, F> {
     fn accept_all<'s, L: Accept, R>(
         &'s self,
@@ -257,6 +272,7 @@ impl<F> Server<'_, F> {
                         return Err(error); // this tasklet has been cancelled
                     }
                 }
+                Err(error) if is_of_connection(&error) => {}
                 Err(error) if is_want(&error) => {
                     select! {
                         op(after(rest)) -> it => it.map(|_| ())?,
@@ -273,16 +289,15 @@ impl<F> Server<'_, F> {
     where
         F: Fn(S, P) -> R,
     {
+        let _place = Place { active, freed: &self.freed };
         let name = format!("{peer:?}");
         let handled = catch_unwind(AssertUnwindSafe(|| match self.serve.deadline {
             None => drop((self.handler)(stream, peer)),
             Some(deadline) => drop(within(deadline, || (self.handler)(stream, peer))),
         }));
-        active.set(active.get() - 1);
         if let Err(panic) = handled {
             self.report(&name, panic);
         }
-        drop(self.freed.try_send(()));
     }
 
     fn report(&self, peer: &str, panic: Box<dyn Any + Send>) {
@@ -292,6 +307,9 @@ impl<F> Server<'_, F> {
         self.count(|it| it.panics += 1);
         let text = panic_message(&*panic);
         (self.serve.on_panic)(&format!("the handler of {peer} panicked: {text}"));
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            mem::forget(again); // who knows what that does when it is dropped
+        }
     }
 
     fn count(&self, change: impl FnOnce(&mut Served)) {
@@ -308,6 +326,21 @@ fn ended(stop: Result<Never, crate::error::Halt>) -> io::Result<()> {
         Err(crate::error::Halt::Closed) => Ok(()),
         Err(why) => Err(why.into()),
     }
+}
+
+/// Whether it is about a connection that has failed before it was accepted: see accept(2).
+fn is_of_connection(error: &io::Error) -> bool {
+    let failed = [
+        libc::ENETDOWN,
+        libc::EPROTO,
+        libc::ENOPROTOOPT,
+        libc::EHOSTDOWN,
+        libc::ENONET,
+        libc::EHOSTUNREACH,
+        libc::EOPNOTSUPP,
+        libc::ENETUNREACH,
+    ];
+    error.raw_os_error().is_some_and(|it| failed.contains(&it))
 }
 
 /// Whether the process or the machine has not enough of something, which may change.

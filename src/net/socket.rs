@@ -86,6 +86,20 @@ impl<T: AsFd> Socket<T> {
     }
 }
 
+impl<T: AsFd> Socket<T> {
+    /// [`transfer`](Self::transfer) where less than `want` says nothing about what comes next.
+    #[inline]
+    pub(super) fn transfer_some(
+        &self,
+        side: Side,
+        at: &'static Location<'static>,
+        want: usize,
+        attempt: impl FnMut(&T) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        if want == 0 { Ok(0) } else { self.perform(side, at, attempt) }
+    }
+}
+
 impl<T: AsFd + fmt::Debug> fmt::Debug for Socket<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.descriptor.fmt(f)

@@ -158,20 +158,20 @@ options! { UnixStream:
 }
 
 macro_rules! streams {
-    ($($name:ident)*) => {
+    ($($name:ident $transfer:ident)*) => {
         $(
             impl Read for &$name {
                 #[track_caller]
                 #[inline]
                 fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                     let (at, want) = (Location::caller(), buffer.len());
-                    self.socket.transfer(Side::Read, at, want, |mut it| it.read(buffer))
+                    self.socket.$transfer(Side::Read, at, want, |mut it| it.read(buffer))
                 }
 
                 #[track_caller]
                 fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
                     let (at, want) = (Location::caller(), buffers.iter().map(|it| it.len()).sum());
-                    self.socket.transfer(Side::Read, at, want, |mut it| it.read_vectored(buffers))
+                    self.socket.$transfer(Side::Read, at, want, |mut it| it.read_vectored(buffers))
                 }
             }
 
@@ -228,4 +228,5 @@ macro_rules! streams {
     };
 }
 
-streams! { TcpStream UnixStream }
+// A read of a Unix stream stops where descriptors came along, though more may have come.
+streams! { TcpStream transfer UnixStream transfer_some }

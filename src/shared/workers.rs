@@ -149,8 +149,11 @@ impl Workers {
         if count == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a group of no workers"));
         }
+        let mut all = Vec::new();
+        all.try_reserve_exact(count).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        all.resize_with(count, Worker::default);
         let group = Arc::new(Group {
-            workers: std::iter::repeat_with(Worker::default).take(count).collect(),
+            workers: all,
             patient: AtomicBool::new(false),
             panics: Mutex::default(),
         });
@@ -224,6 +227,9 @@ impl Workers {
     /// those left on a worker could never end; whatever ended a worker's run. The first is
     /// returned, the others are printed.
     ///
+    /// # Panics
+    /// On a worker of the group, which would wait for itself: the group is dropped then.
+    ///
     /// ```
     /// use tasklets::{RunError, shared};
     /// let workers = shared::workers(2).unwrap();
@@ -233,6 +239,9 @@ impl Workers {
     /// ```
     #[track_caller]
     pub fn shutdown(mut self) -> Result<(), RunError> {
+        let me = thread::current().id();
+        let own = self.threads.iter().any(|it| it.thread().id() == me);
+        assert!(!own, "a worker cannot wait for the end of its own group");
         self.group.patient.store(true, Ordering::SeqCst);
         drop(self.stop.take());
         if self.ended.recv() != Err(Halt::Closed) {
@@ -364,8 +373,13 @@ impl Group {
         }
         queue.jobs.push_back(job);
         drop(queue);
-        let group = self.clone();
-        self.errand(number, move || group.serve(number));
+        // Nobody may ever take the errand, and the group keeps where it lies.
+        let group = Arc::downgrade(self);
+        self.errand(number, move || {
+            if let Some(it) = group.upgrade() {
+                it.serve(number);
+            }
+        });
     }
 
     /// Has `errand` done on the OS thread of a worker, if its run has begun.
@@ -417,6 +431,14 @@ impl Group {
 fn unjoined(payload: Box<dyn Any + Send>) -> RunError {
     let tasklet = "a tasklet of a worker, or what configures one,".into();
     RunError::Panicked(PanicReport { tasklet, spawned_at: None, is_root: false, payload })
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Left in handles that were dropped after the shutdown: nobody else will tell.
+        let panics = std::mem::take(self.panics.get_mut());
+        panics.into_iter().for_each(|it| eprintln!("tasklets: a worker ended: {}", unjoined(it)));
+    }
 }
 
 impl fmt::Debug for Workers {

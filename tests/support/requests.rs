@@ -100,6 +100,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("~fffffffffffffffff|", "400", ""),
     ("~7fffffffffffffff|", "413", ""),
     ("~1|a|0|no field||", "400", ""),
+    ("~3;x\ny|abc|0||", "400", ""),
 ];
 
 const USUAL: &str = "HTTP/1.1|Host: it|Connection: close|";

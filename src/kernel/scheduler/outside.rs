@@ -187,6 +187,11 @@ impl Scheduler {
         self.tell_all(due);
     }
 
+    /// Whether the OS has given a queue for events, by which other OS threads can wake this one.
+    pub(crate) fn has_queue(&self) -> bool {
+        self.poller().is_ok()
+    }
+
     /// Registers a call that another OS thread will answer through the inbox.
     pub(crate) fn begin_call(&self, wait: Wait) -> (usize, Arc<Inbox>) {
         let call = self.calls.borrow_mut().insert(Call::Pending(wait));
