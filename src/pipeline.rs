@@ -32,7 +32,7 @@
 //! [`run`](Sink::run) returns an [`Error`] with the name of the stage, when nothing runs any more.
 //! [`OnError`] says what else to do with an item that fails. A sink that wants no more (such as
 //! [`take`](Pipeline::take)) ends the stages before it; what they have in hand is *returned*: each
-//! item is given on, failed or returned, and the [`Report`] counts all three.
+//! item is delivered, failed or returned, and the [`Report`] counts all three at each stage.
 //!
 //! Patterns: pipes and filters (McIlroy, 1964); a bound on what is on the way instead of on each
 //! queue as in oneTBB's `parallel_pipeline`.
@@ -49,7 +49,7 @@ mod split;
 mod work;
 
 pub use policy::{Failed, OnError};
-pub use report::{Report, StageReport};
+pub use report::{EdgeReport, Report, StageReport};
 pub use sink::{Done, Sink};
 pub use source::{from_channel, from_iter, lines, tick};
 
@@ -110,7 +110,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
             let inlet = net.inlet(before, &facts);
             let (to, outlet) = net.outlet(&facts);
             let emit = Emit { to, meter: inlet.meter.clone() };
-            net.start(&facts, move || body(&inlet, &emit));
+            net.start(&inlet.meter.clone(), move || body(&inlet, &emit));
             outlet
         })
     }

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
-use tasklets::pipeline::{self, Cause, OnError, Pipeline, Report};
+use tasklets::pipeline::{self, Cause, EdgeReport, OnError, Pipeline, Report};
 use tasklets::{Halt, Runtime, channel, explore, pause, run, sleep, spawn, within, yield_now};
 
 /// A stage of a random pipeline, and the same for iterators.
@@ -99,14 +99,18 @@ fn model(items: Vec<i64>, stage: &Stage) -> Vec<i64> {
     }
 }
 
-/// Every stage that gives one for one has given on, failed or returned what it took.
+/// Every stage has delivered, failed or returned what it took, and what it gave was taken.
 fn conserves(report: &Report) {
-    for stage in &report.stages {
-        let one_for_one = ["map ", "try_map ", "inspect ", "scan "];
-        if one_for_one.iter().any(|it| stage.name.starts_with(it)) {
-            let told = stage.given + stage.failed + stage.returned;
-            assert_eq!(stage.taken, told, "{report}");
-        }
+    for (number, stage) in report.stages.iter().enumerate() {
+        assert_eq!(stage.taken, stage.delivered + stage.failed + stage.returned, "{report}");
+        let passed = |of: fn(&EdgeReport) -> usize| -> u64 {
+            report.edges.iter().filter(|it| of(it) == number).map(|it| it.items).sum()
+        };
+        let (came, went) = (passed(|it| it.to), passed(|it| it.from));
+        let is_source = report.edges.iter().all(|it| it.to != number);
+        assert!(is_source || stage.taken == came, "{report}");
+        let is_sink = report.edges.iter().all(|it| it.from != number);
+        assert!(is_sink || stage.given == went, "{report}");
     }
 }
 
@@ -132,6 +136,81 @@ proptest! {
         let done = done.unwrap().unwrap();
         prop_assert_eq!(done.value, expected);
         conserves(&done.report);
+    }
+}
+
+/// How a random pipeline ends before its time.
+#[derive(Clone, Debug)]
+enum End {
+    /// A stage in its middle wants no more than so many.
+    Take(usize),
+    /// A stage in its middle fails at an item.
+    Fail(i64),
+    /// A stage in its middle panics at an item.
+    Panic(i64),
+    /// Who receives what it gives leaves after so many.
+    Leave(usize),
+    /// Who runs it is cancelled after so many turns.
+    Cancel(usize),
+}
+
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![
+        (0..9_usize).prop_map(End::Take),
+        (-5..5_i64).prop_map(End::Fail),
+        (-5..5_i64).prop_map(End::Panic),
+        (0..9_usize).prop_map(End::Leave),
+        (1..60_usize).prop_map(End::Cancel),
+    ]
+}
+
+/// The report of a pipeline that `end` ends, if nothing else does.
+fn ended(whole: Pipeline<'static, i64>, end: &End) -> Report {
+    let (tx, rx) = channel();
+    let sink = whole.into_channel(tx);
+    let runner = spawn(move || match sink.run() {
+        Ok(done) => done.report,
+        Err(error) => error.report,
+    });
+    match end {
+        End::Leave(count) => rx.iter().take(*count).for_each(drop),
+        End::Cancel(turns) => {
+            let reader = spawn(move || rx.iter().for_each(drop));
+            (0..*turns).for_each(|_| yield_now());
+            runner.cancel();
+            reader.join().unwrap();
+            return runner.join().unwrap();
+        }
+        End::Take(_) | End::Fail(_) | End::Panic(_) => rx.iter().for_each(drop),
+    }
+    drop(rx);
+    runner.join().unwrap()
+}
+
+proptest! {
+    #[test]
+    fn no_item_is_lost_whatever_ends_a_pipeline(
+        items in prop::collection::vec(-20..20_i64, 0..30),
+        before in prop::collection::vec(stage(), 0..4),
+        end in end(),
+        after in prop::collection::vec(stage(), 0..4),
+        seed in any::<u64>(),
+    ) {
+        let runtime = Runtime::builder().seed(seed).build();
+        let report = runtime.run(move || {
+            let first = before.iter().fold(pipeline::from_iter(items), add);
+            let middle = match end.clone() {
+                End::Take(count) => first.take(count),
+                End::Fail(at) => first.try_map(move |it| (*it != at).then_some(*it).ok_or("at")),
+                End::Panic(at) => first.map(move |it| {
+                    let fine = it != at;
+                    if fine { it } else { std::panic::resume_unwind(Box::new("at")) }
+                }),
+                End::Leave(_) | End::Cancel(_) => first,
+            };
+            ended(after.iter().fold(middle, add), &end)
+        });
+        conserves(&report.unwrap());
     }
 }
 
@@ -358,6 +437,22 @@ impl NamedRun for pipeline::Sink<'_, ()> {
     fn named_run(self) -> String {
         self.run().unwrap_err().to_string()
     }
+}
+
+#[test]
+fn an_item_that_finds_no_other_and_a_batch_that_is_not_given_are_returned() {
+    run(|| {
+        let pairs = pipeline::from_iter(0..9).zip(pipeline::from_iter(0..2));
+        let report = pairs.count().run().unwrap().report;
+        let zip = &report.stages[2];
+        assert_eq!((zip.taken, zip.delivered, zip.returned), (5, 4, 1), "{report}");
+        let source =
+            (0..5).map(|it| if it < 4 { it } else { std::panic::resume_unwind(Box::new(4)) });
+        let report = pipeline::from_iter(source).batch(3).count().run().unwrap_err().report;
+        let batch = &report.stages[1];
+        assert_eq!((batch.taken, batch.delivered, batch.returned), (4, 3, 1), "{report}");
+        assert_eq!((report.edges[1].from, report.edges[1].to, report.edges[1].items), (1, 2, 1));
+    });
 }
 
 #[test]

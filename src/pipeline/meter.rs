@@ -1,7 +1,9 @@
-//! How a worker's time goes: taking, working, giving.
+//! What a worker of a stage has in hand, and how its time goes: taking, working, giving.
 //!
-//! Always: the clock is read for the first item and for one of so many after it, so that measuring
-//! costs next to nothing; what a report says is scaled up from those.
+//! Always: an item that was taken is in hand until it is delivered, failed, returned or handed to
+//! another worker of the stage, so that each is counted once. The clock is read for the first item
+//! and for one of so many after it, so that measuring costs next to nothing; what a report says is
+//! scaled up from those. Item: `In hand -> Delivered | Failed | Returned`.
 
 use super::report::Facts;
 use crate::kernel::clock::Nanos;
@@ -12,33 +14,33 @@ use std::rc::Rc;
 /// One item of so many is measured.
 const EACH: u64 = 64;
 
-/// The stop-watch of one worker.
+/// The stop-watch of one worker, and its tally.
 pub(super) struct Meter {
     pub(super) facts: Rc<Facts>,
-    items: Cell<u64>,
+    /// Rounds of taking and giving that have begun.
+    rounds: Cell<u64>,
+    /// Items in hand.
+    in_hand: Cell<u64>,
     /// The present item is measured, since this time.
     since: Cell<Option<Nanos>>,
 }
 
 impl Meter {
     pub(super) fn new(facts: Rc<Facts>) -> Meter {
-        Meter { facts, items: Cell::new(0), since: Cell::new(None) }
+        Meter { facts, rounds: Cell::new(0), in_hand: Cell::new(0), since: Cell::new(None) }
     }
 
     /// The last item is done with.
     pub(super) fn before_taking(&self) {
         self.lap(|it, nanos| it.busy += nanos);
-        let measured = self.items.get().is_multiple_of(EACH);
+        let measured = self.rounds.get().is_multiple_of(EACH);
         self.since.set(measured.then(now));
-        self.items.set(self.items.get() + 1);
+        self.rounds.set(self.rounds.get() + 1);
     }
 
     pub(super) fn taken(&self) {
         self.facts.count(|it| it.taken += 1);
-        if self.since.get().is_some() {
-            self.facts.count(|it| it.measured += 1);
-        }
-        self.lap(|it, nanos| it.starved += nanos);
+        self.take_over(1);
     }
 
     pub(super) fn before_giving(&self) {
@@ -48,6 +50,56 @@ impl Meter {
     pub(super) fn given(&self) {
         self.facts.count(|it| it.given += 1);
         self.lap(|it, nanos| it.choked += nanos);
+    }
+
+    /// Another worker of the stage has taken them and hands them over.
+    pub(super) fn take_over(&self, items: u64) {
+        self.in_hand.set(self.in_hand.get() + items);
+        if self.since.get().is_some() {
+            self.facts.count(|it| it.measured += items);
+        }
+        self.lap(|it, nanos| it.starved += nanos);
+    }
+
+    /// Hands all that is in hand to another worker of the stage.
+    pub(super) fn hand_over(&self) {
+        self.in_hand.set(0);
+    }
+
+    /// So many of those in hand have been seen to as they should.
+    pub(super) fn delivered(&self, items: u64) {
+        self.put_down(items);
+        self.facts.count(|it| it.delivered += items);
+    }
+
+    /// All that is in hand has been seen to.
+    pub(super) fn all_delivered(&self) {
+        self.delivered(self.in_hand.get());
+    }
+
+    /// One of those in hand failed.
+    pub(super) fn failed(&self) {
+        self.put_down(1);
+        self.facts.count(|it| it.failed += 1);
+    }
+
+    /// Nobody wants what is in hand.
+    pub(super) fn all_returned(&self) {
+        let items = self.in_hand.take();
+        self.facts.count(|it| it.returned += items);
+    }
+
+    /// The worker failed: at the first item that it had in hand, if there is one.
+    pub(super) fn ended_by_failure(&self) {
+        if self.in_hand.get() > 0 {
+            self.failed();
+        }
+        self.all_returned();
+    }
+
+    fn put_down(&self, items: u64) {
+        let left = self.in_hand.get().checked_sub(items);
+        self.in_hand.set(left.expect("what is put down was in hand"));
     }
 
     fn lap(&self, add: impl FnOnce(&mut super::report::Counts, Nanos)) {

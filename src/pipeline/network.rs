@@ -18,7 +18,7 @@ use crate::scope::Scope;
 use crate::select;
 use crate::tasklet::Builder;
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
@@ -111,8 +111,15 @@ impl<'scope, 'env> Net<'scope, 'env> {
 
     /// What `to` gets from the stage before it.
     pub(super) fn inlet<T>(&self, outlet: Outlet<T>, to: &Rc<Facts>) -> Inlet<T> {
-        self.edges.borrow_mut().push(Edge { from: outlet.from, to: to.number });
-        Inlet { rx: outlet.rx, meter: Rc::new(Meter::new(to.clone())) }
+        self.inlet_beside(outlet, &Rc::new(Meter::new(to.clone())))
+    }
+
+    /// Another inlet of the worker with this meter.
+    pub(super) fn inlet_beside<T>(&self, outlet: Outlet<T>, meter: &Rc<Meter>) -> Inlet<T> {
+        let passed = Rc::new(Cell::new(0));
+        let edge = Edge { from: outlet.from, to: meter.facts.number, items: passed.clone() };
+        self.edges.borrow_mut().push(edge);
+        Inlet { rx: outlet.rx, meter: meter.clone(), passed }
     }
 
     /// Where `from` gives what the next stage takes.
@@ -121,22 +128,30 @@ impl<'scope, 'env> Net<'scope, 'env> {
         (tx, Outlet { rx, from: from.number })
     }
 
-    /// Starts a tasklet of a stage; what it panics or fails with ends the network.
+    /// Starts the worker of a stage that has this meter; what it panics or fails with ends the
+    /// network. Counts what it has in hand in the end.
     pub(super) fn start(
         &self,
-        facts: &Rc<Facts>,
+        meter: &Rc<Meter>,
         body: impl FnOnce() -> Result<(), Stop> + 'scope,
     ) {
-        let (stage, failed, scope) = (facts.clone(), self.failed.clone(), self.scope);
+        let (meter, failed, scope) = (meter.clone(), self.failed.clone(), self.scope);
+        let facts = meter.facts.clone();
         let builder = Builder::new().name(facts.name.as_str());
         let body = move || {
             let ended = catch_unwind(AssertUnwindSafe(body));
+            match &ended {
+                Ok(Ok(())) => meter.all_delivered(),
+                Ok(Err(Stop::Unwanted | Stop::Halted(_))) => meter.all_returned(),
+                Ok(Err(Stop::Failed(_))) | Err(_) => meter.ended_by_failure(),
+            }
             let cause = match ended {
                 Ok(Ok(()) | Err(Stop::Unwanted)) => return,
                 Ok(Err(Stop::Halted(why))) => Cause::Halted(why),
                 Ok(Err(Stop::Failed(cause))) => cause,
                 Err(panic) => Cause::Panicked(own(panic)),
             };
+            let stage = &meter.facts;
             failed.borrow_mut().push((stage.number, stage.name.clone(), cause));
             scope.cancel();
         };
@@ -160,20 +175,34 @@ fn own(panic: Box<dyn Any + Send>) -> Box<dyn Any + Send> {
 pub(super) struct Inlet<T: 'static> {
     pub(super) rx: Receiver<Item<T>>,
     pub(super) meter: Rc<Meter>,
+    /// What came in here.
+    passed: Rc<Cell<u64>>,
 }
 
 impl<T> Inlet<T> {
     /// The same inlet for another worker.
     pub(super) fn share(&self) -> Inlet<T> {
         let meter = Meter::new(self.meter.facts.clone());
-        Inlet { rx: self.rx.clone(), meter: Rc::new(meter) }
+        Inlet { rx: self.rx.clone(), meter: Rc::new(meter), passed: self.passed.clone() }
     }
 
-    /// Waits for an item; `None` when there will be no more.
+    /// Waits for an item; `None` when there will be no more. Who asks has seen to those before.
     pub(super) fn next(&self) -> Result<Option<Item<T>>, Stop> {
+        self.meter.all_delivered();
+        self.another()
+    }
+
+    /// Waits for an item more, beside those in hand.
+    pub(super) fn another(&self) -> Result<Option<Item<T>>, Stop> {
         self.meter.before_taking();
-        match self.rx.recv() {
+        self.took(self.rx.recv())
+    }
+
+    /// What has been received, counted.
+    pub(super) fn took(&self, received: Result<Item<T>, Halt>) -> Result<Option<Item<T>>, Stop> {
+        match received {
             Ok(item) => {
+                self.passed.set(self.passed.get() + 1);
                 self.meter.taken();
                 Ok(Some(item))
             }
@@ -201,7 +230,6 @@ impl<U> Emit<U> {
             Err(error) => {
                 let why = error.why;
                 drop(error); // the item, with nothing borrowed
-                self.meter.facts.count(|it| it.returned += 1);
                 Err(why.into())
             }
         }

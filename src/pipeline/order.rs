@@ -35,13 +35,10 @@ impl Turn {
 pub(super) fn line_up<T>(inlet: &Inlet<T>, to: &Sender<Job<T>>) -> Result<(), Stop> {
     let mut before = None;
     loop {
-        let item = match inlet.rx.recv() {
-            Ok(item) => item,
-            Err(Halt::Closed) => return Ok(()),
-            Err(why) => return Err(why.into()),
-        };
+        let Some(item) = inlet.took(inlet.rx.recv())? else { return Ok(()) };
         let (over, next) = channel();
         let turn = Turn { before: before.replace(next), _over: over };
         to.send(Job { item, turn }).map_err(|it| it.why)?;
+        inlet.meter.hand_over();
     }
 }

@@ -1,9 +1,11 @@
 //! What a network did: items and time of each stage, the bottleneck, and a picture of it.
 //!
-//! Always: for a stage that gives one for one, `taken = given + failed + returned`.
+//! Always: of each stage `taken = delivered + failed + returned`, and what a stage gave is what the
+//! stages behind it took, whatever ended the network.
 
 use std::cell::Cell;
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// What is counted at a stage.
@@ -11,6 +13,7 @@ use std::time::Duration;
 pub(super) struct Counts {
     pub(super) taken: u64,
     pub(super) given: u64,
+    pub(super) delivered: u64,
     pub(super) failed: u64,
     pub(super) returned: u64,
     /// Items whose time was taken, and how it went, in nanoseconds.
@@ -51,6 +54,7 @@ impl Facts {
             workers: self.workers,
             taken: counts.taken,
             given: counts.given,
+            delivered: counts.delivered,
             failed: counts.failed,
             returned: counts.returned,
             busy: scaled(counts.busy),
@@ -61,10 +65,24 @@ impl Facts {
 }
 
 /// That one stage gives to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Edge {
     pub(super) from: usize,
     pub(super) to: usize,
+    /// What has passed.
+    pub(super) items: Rc<Cell<u64>>,
+}
+
+/// What one stage gave to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EdgeReport {
+    /// Who gave: a place in [`Report::stages`].
+    pub from: usize,
+    /// Who took.
+    pub to: usize,
+    /// How many items.
+    pub items: u64,
 }
 
 /// What one stage did.
@@ -78,13 +96,17 @@ pub struct StageReport {
     pub name: String,
     /// Its workers.
     pub workers: usize,
-    /// Items that it took.
+    /// Items that it took; of a source, that it made.
     pub taken: u64,
-    /// Items that it gave to the next stage.
+    /// Items that it gave to the stages behind it.
     pub given: u64,
-    /// Items that failed in it.
+    /// Items it took and has seen to: what it makes of them, if anything, has been given on, or is
+    /// a part of the sink's result.
+    pub delivered: u64,
+    /// Items it took that failed in it.
     pub failed: u64,
-    /// Items that it had in hand when nobody wanted them any more.
+    /// Items it took and had in hand when nobody wanted them any more, or it was stopped: handed
+    /// back, as far as the pipeline goes.
     pub returned: u64,
     /// Time at work.
     pub busy: Duration,
@@ -95,6 +117,21 @@ pub struct StageReport {
 }
 
 /// What a network did.
+///
+/// No item is lost, whatever ended the pipeline: of each stage `taken = delivered + failed +
+/// returned`, and what a stage has `given` is what the stages behind it have `taken`. So of stages
+/// that give one for one what the sources made is what the sinks delivered, and what failed or was
+/// returned on the way. Left out (by a filter, say) counts as delivered; so does what a window or a
+/// batch has made a part of something it gave; what a batch that was never given held is returned.
+///
+/// ```
+/// use tasklets::{pipeline, run};
+/// let done = run(|| pipeline::from_iter(0..).map(|it| it * 2).take(3).count().run()).unwrap();
+/// for stage in &done.report.stages {
+///     assert_eq!(stage.taken, stage.delivered + stage.failed + stage.returned);
+/// }
+/// assert_eq!(done.report.stages[1].given, done.report.stages[2].taken);
+/// ```
 ///
 /// ```
 /// use tasklets::{pipeline, run};
@@ -110,15 +147,17 @@ pub struct StageReport {
 pub struct Report {
     /// The stages, sources first.
     pub stages: Vec<StageReport>,
+    /// What joins them.
+    pub edges: Vec<EdgeReport>,
     /// How long it took.
     pub elapsed: Duration,
-    edges: Vec<Edge>,
 }
 
 impl Report {
     pub(super) fn new(stages: &[std::rc::Rc<Facts>], edges: &[Edge], elapsed: Duration) -> Report {
         let stages = stages.iter().map(|it| it.report()).collect();
-        Report { stages, elapsed, edges: edges.to_vec() }
+        let edge = |it: &Edge| EdgeReport { from: it.from, to: it.to, items: it.items.get() };
+        Report { stages, elapsed, edges: edges.iter().map(edge).collect() }
     }
 
     /// The stage that was at work for the largest part of the time, each of its workers on average.
@@ -134,8 +173,8 @@ impl Report {
             let (name, busy) = (quoted(&stage.name), stage.busy);
             text += &format!("  s{number} [label=\"{name}\\nbusy {busy:.1?}\", id=\"{name}\"];\n");
         }
-        for Edge { from, to } in &self.edges {
-            let label = self.rate(*from);
+        for edge @ EdgeReport { from, to, .. } in &self.edges {
+            let label = self.rate(edge);
             text += &format!("  s{from} -> s{to} [label=\"{label}\"];\n");
         }
         text + "}\n"
@@ -147,19 +186,18 @@ impl Report {
         for (number, stage) in self.stages.iter().enumerate() {
             text += &format!("  s{number}[\"{}\"]\n", quoted(&stage.name));
         }
-        for Edge { from, to } in &self.edges {
-            text += &format!("  s{from} -->|{}| s{to}\n", self.rate(*from));
+        for edge @ EdgeReport { from, to, .. } in &self.edges {
+            text += &format!("  s{from} -->|{}| s{to}\n", self.rate(edge));
         }
         text
     }
 
-    /// What a stage gave, and how fast.
-    fn rate(&self, stage: usize) -> String {
-        let stage = &self.stages[stage];
+    /// What passed, how fast, and how long who gave it waited.
+    fn rate(&self, EdgeReport { from, items, .. }: &EdgeReport) -> String {
         let seconds = self.elapsed.as_secs_f64();
-        let rate = if seconds > 0.0 { stage.given as f64 / seconds } else { 0.0 };
-        let blocked = stage.blocked_on_output;
-        format!("{} items, {rate:.0}/s, blocked {blocked:.1?}", stage.given)
+        let rate = if seconds > 0.0 { *items as f64 / seconds } else { 0.0 };
+        let blocked = self.stages[*from].blocked_on_output;
+        format!("{items} items, {rate:.0}/s, blocked {blocked:.1?}")
     }
 }
 

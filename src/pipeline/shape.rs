@@ -107,13 +107,14 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         assert!(size > 0, "a window of no items");
         self.process("window", move |inlet, emit: &Emit<Vec<T>>| {
             let mut last = VecDeque::new();
-            while let Some(item) = inlet.next()? {
+            while let Some(item) = inlet.another()? {
                 if last.len() == size {
                     last.pop_front();
                 }
                 last.push_back(item.value);
                 if last.len() == size {
                     emit.give(last.iter().cloned().collect(), item.ticket)?;
+                    inlet.meter.all_delivered();
                 }
             }
             Ok(())
@@ -211,16 +212,11 @@ enum Next<T> {
 /// The next item, unless `limit` comes first.
 fn next_until<T>(inlet: &Inlet<T>, limit: Option<Instant>) -> Result<Next<T>, Stop> {
     let Some(limit) = limit else {
-        return Ok(inlet.next()?.map_or(Next::End, |it| Next::Item(it.value, it.ticket)));
+        return Ok(inlet.another()?.map_or(Next::End, |it| Next::Item(it.value, it.ticket)));
     };
     inlet.meter.before_taking();
     match inlet.rx.recv_deadline(limit) {
-        Ok(item) => {
-            inlet.meter.taken();
-            Ok(Next::Item(item.value, item.ticket))
-        }
-        Err(Halt::Closed) => Ok(Next::End),
         Err(Halt::TimedOut) if time::now() >= limit => Ok(Next::Late),
-        Err(why) => Err(why.into()),
+        got => Ok(inlet.took(got)?.map_or(Next::End, |it| Next::Item(it.value, it.ticket))),
     }
 }

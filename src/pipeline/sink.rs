@@ -111,7 +111,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
             let inlet = net.inlet(before, &facts);
             let value = Rc::new(Cell::new(None));
             let result = value.clone();
-            net.start(&facts, move || {
+            net.start(&inlet.meter.clone(), move || {
                 result.set(Some(body(&inlet)?));
                 Ok(())
             });
@@ -160,10 +160,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
     {
         self.sink("try_for_each", move |inlet| {
             while let Some(item) = inlet.next()? {
-                if let Err(error) = f(item.value) {
-                    inlet.meter.facts.count(|it| it.failed += 1);
-                    return Err(Stop::Failed(Cause::Failed(error.into())));
-                }
+                f(item.value).map_err(|it| Stop::Failed(Cause::Failed(it.into())))?;
             }
             Ok(())
         })
@@ -219,7 +216,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         self.sink("into_channel", move |inlet| {
             while let Some(item) = inlet.next()? {
                 if let Err(error) = to.send(item.value) {
-                    inlet.meter.facts.count(|it| it.returned += 1);
+                    inlet.meter.all_returned();
                     let ended = error.why == Halt::Closed;
                     return if ended { Ok(()) } else { Err(error.why.into()) };
                 }

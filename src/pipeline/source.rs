@@ -29,6 +29,7 @@ where
     source("source", move |emit, mut gate| {
         let mut items = items.into_iter();
         loop {
+            emit.meter.all_delivered();
             let ticket = gate.as_mut().map(Gate::admit).transpose()?;
             emit.meter.before_taking();
             let Some(value) = items.next() else { return Ok(()) };
@@ -81,7 +82,7 @@ fn source<'env, T: 'static>(
         let (to, outlet) = net.outlet(&facts);
         let meter = Rc::new(super::meter::Meter::new(facts.clone()));
         let gate = net.in_flight.map(Gate::new);
-        net.start(&facts, move || body(&Emit { to, meter }, gate));
+        net.start(&meter.clone(), move || body(&Emit { to, meter }, gate));
         outlet
     })
 }

@@ -79,7 +79,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
             let (aside, branched) = net.outlet(&facts);
             branch(Pipeline::new(move |_, _| branched)).attach(net);
             let emit = Emit { to, meter: inlet.meter.clone() };
-            net.start(&facts, move || {
+            net.start(&inlet.meter.clone(), move || {
                 let mut aside = Some(aside);
                 while let Some(item) = inlet.next()? {
                     let (other, value) = deal(item.value);
@@ -105,17 +105,14 @@ impl<'env, T: 'static> Pipeline<'env, T> {
             while left_open || right_open {
                 left.meter.before_taking();
                 let (got, open) = select! {
-                    recv(left.rx) -> it if left_open => (it, &mut left_open),
-                    recv(right.rx) -> it if right_open => (it, &mut right_open),
+                    recv(left.rx) -> it if left_open => (left.took(it)?, &mut left_open),
+                    recv(right.rx) -> it if right_open => (right.took(it)?, &mut right_open),
                 };
                 match got {
-                    Ok(item) => {
-                        left.meter.taken();
-                        emit.give(item.value, item.ticket)?;
-                    }
-                    Err(Halt::Closed) => *open = false,
-                    Err(why) => return Err(why.into()),
+                    Some(item) => emit.give(item.value, item.ticket)?,
+                    None => *open = false,
                 }
+                left.meter.all_delivered();
             }
             Ok(())
         })
@@ -124,9 +121,11 @@ impl<'env, T: 'static> Pipeline<'env, T> {
     /// Gives pairs of an item of this one and one of `other`, until one of them ends.
     pub fn zip<U: 'static>(self, other: Pipeline<'env, U>) -> Pipeline<'env, (T, U)> {
         self.join("zip", other, |left, right, emit: &Emit<(T, U)>| {
-            while let (Some(one), Some(two)) = (left.next()?, right.next()?) {
+            while let (Some(one), Some(two)) = (left.another()?, right.another()?) {
                 emit.give((one.value, two.value), one.ticket)?;
+                left.meter.all_delivered();
             }
+            left.meter.all_returned(); // that one, if it has no other
             Ok(())
         })
     }
@@ -142,10 +141,11 @@ impl<'env, T: 'static> Pipeline<'env, T> {
             settings.workers = 1;
             let (left, right) = (self.make(net), other.make(net));
             let facts = net.stage(kind, &settings);
-            let (left, right) = (net.inlet(left, &facts), net.inlet(right, &facts));
+            let left = net.inlet(left, &facts);
+            let right = net.inlet_beside(right, &left.meter);
             let (to, outlet) = net.outlet(&facts);
             let emit = Emit { to, meter: left.meter.clone() };
-            net.start(&facts, move || body(&left, &right, &emit));
+            net.start(&left.meter.clone(), move || body(&left, &right, &emit));
             outlet
         })
     }
@@ -217,7 +217,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
                 shares.push(Emit { to, meter: inlet.meter.clone() });
                 copies.push(branch(nth, Pipeline::new(move |_, _| outlet)).make(net));
             }
-            net.start(&facts, move || {
+            net.start(&inlet.meter.clone(), move || {
                 let mut nth = 0;
                 while let Some(item) = inlet.next()? {
                     let to = whose(&item.value, nth);
@@ -250,7 +250,7 @@ fn gather<U: 'static>(net: &Net<'_, '_>, copies: Vec<Outlet<U>>) -> Outlet<U> {
     for copy in copies {
         let inlet = net.inlet(copy, &facts);
         let emit = Emit { to: to.clone(), meter: inlet.meter.clone() };
-        net.start(&facts, move || {
+        net.start(&inlet.meter.clone(), move || {
             while let Some(item) = inlet.next()? {
                 emit.give(item.value, item.ticket)?;
             }

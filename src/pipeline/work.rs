@@ -7,7 +7,6 @@ use super::Pipeline;
 use super::network::{Emit, Inlet, Item, Stop};
 use super::order::{Job, Turn, line_up};
 use super::policy::OnError;
-use super::report::Facts;
 use crate::blocking::blocking;
 use crate::channel::{Receiver, channel};
 use crate::error::Halt;
@@ -32,13 +31,13 @@ impl<'env, T: 'static> Pipeline<'env, T> {
             let row = (settings.ordered && settings.workers > 1).then(|| {
                 let (tx, row) = channel();
                 let whole = inlet.share();
-                net.start(&facts, move || line_up(&whole, &tx));
+                net.start(&whole.meter.clone(), move || line_up(&whole, &tx));
                 row
             });
             for _ in 0..settings.workers {
                 let (inlet, work, row) = (inlet.share(), work.clone(), row.clone());
                 let emit = Emit { to: to.clone(), meter: inlet.meter.clone() };
-                net.start(&facts, move || match row {
+                net.start(&inlet.meter.clone(), move || match row {
                     None => labour(&inlet, &emit, &*work),
                     Some(row) => labour_in_turn(&row, &emit, &*work),
                 });
@@ -138,15 +137,6 @@ impl<U> From<Option<U>> for Worked<U> {
     }
 }
 
-/// Counts an item as failed if the work on it panics.
-struct InHand<'a>(&'a Facts);
-
-impl Drop for InHand<'_> {
-    fn drop(&mut self) {
-        self.0.count(|it| it.failed += 1);
-    }
-}
-
 /// What is done with an item.
 type Work<'a, T, U> = dyn Fn(T) -> Result<Worked<U>, Stop> + 'a;
 
@@ -168,8 +158,9 @@ fn labour_in_turn<T, U>(
         emit.meter.before_taking();
         match row.recv() {
             Ok(Job { item, turn }) => {
-                emit.meter.taken();
+                emit.meter.take_over(1);
                 handle(item, Some(&turn), emit, work)?;
+                emit.meter.all_delivered();
             }
             Err(Halt::Closed) => return Ok(()),
             Err(why) => return Err(why.into()),
@@ -184,21 +175,12 @@ fn handle<T, U>(
     emit: &Emit<U>,
     work: &Work<'_, T, U>,
 ) -> Result<(), Stop> {
-    let facts = &emit.meter.facts;
-    let in_hand = InHand(facts);
-    let worked = work(item.value);
-    std::mem::forget(in_hand);
-    let worked = worked.inspect_err(|why| match why {
-        Stop::Failed(_) => facts.count(|it| it.failed += 1),
-        Stop::Halted(_) | Stop::Unwanted => facts.count(|it| it.returned += 1),
-    })?;
-    if let Some(turn) = turn {
-        turn.come().inspect_err(|_| facts.count(|it| it.returned += 1))?;
-    }
+    let worked = work(item.value)?;
+    turn.map_or(Ok(()), Turn::come)?;
     match worked {
         Worked::Give(value) => emit.give(value, item.ticket)?,
         Worked::LeaveOut => {}
-        Worked::Failed => facts.count(|it| it.failed += 1),
+        Worked::Failed => emit.meter.failed(),
     }
     Ok(())
 }
