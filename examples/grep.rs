@@ -100,7 +100,7 @@ fn main() -> ExitCode {
         let search = move |files: Vec<PathBuf>| -> Vec<_> {
             files.into_iter().map(|it| (search(&pattern, &it), it)).collect()
         };
-        let searched = files.map_blocking(search).workers(WINDOW).flat_map(|files| files);
+        let searched = files.on_pool().map(search).workers(WINDOW).flat_map(|files| files);
         let print = |(lines, path): (Found, PathBuf)| match lines {
             Ok(lines) => {
                 found |= !lines.is_empty();

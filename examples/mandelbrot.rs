@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     let drawn = runtime.run(|| {
         let mut out = io::stdout().lock();
         writeln!(out, "P5 {width} {width} {STEPS}")?;
-        let rows = pipeline::from_iter(0..width).map_blocking(move |y| row(y, width));
+        let rows = pipeline::from_iter(0..width).on_pool().map(move |y| row(y, width));
         let printed = rows.workers(4 * threads).try_for_each(|row| out.write_all(&row)).run();
         printed.map(drop).map_err(|it| io::Error::other(it.to_string()))
     });

@@ -94,7 +94,7 @@ fn sum_tree(dir: Vec<u8>, printer: &mut Printer) -> io::Result<()> {
             let (dir, bar) = (dir.clone(), printer.bar.clone());
             s.spawn(move || walk(dir).for_each(|it| bar.inc_length(it.files.len() as u64)));
         }
-        let pages = pipeline::from_iter(walk(dir)).map_blocking(Page::of).workers(WINDOW);
+        let pages = pipeline::from_iter(walk(dir)).on_pool().map(Page::of).workers(WINDOW);
         let printed = pages.try_for_each(|page| printer.print(page)).run();
         if printed.is_err() {
             s.cancel(); // nobody need know how long the bar would have been

@@ -26,6 +26,10 @@
 //! unless it is [`unordered`](Pipeline::unordered): a worker that is done early then waits for its
 //! turn, so that no more items are on the way than there are workers.
 //!
+//! Unless it is said otherwise a stage works in tasklets of the run. One that maps may be told to
+//! work on other OS threads, on [workers](Pipeline::on_workers) or on the
+//! [blocking pool](Pipeline::on_pool); order, errors and ends are the same.
+//!
 //! # Errors and ends
 //!
 //! The first error, or panic, of a stage ends the pipeline: the others are cancelled, and
@@ -37,6 +41,8 @@
 //! Patterns: pipes and filters (McIlroy, 1964); a bound on what is on the way instead of on each
 //! queue as in oneTBB's `parallel_pipeline`.
 
+mod elsewhere;
+mod hands;
 mod meter;
 mod network;
 mod order;
@@ -48,6 +54,7 @@ mod source;
 mod split;
 mod work;
 
+pub use elsewhere::Elsewhere;
 pub use policy::{Failed, OnError};
 pub use report::{EdgeReport, Report, StageReport};
 pub use sink::{Done, Sink};
@@ -75,13 +82,14 @@ type Build<'env, T> = Box<dyn for<'scope> FnOnce(&Net<'scope, 'env>, Settings) -
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     name: Option<String>,
-    workers: usize,
+    /// One, unless it is said.
+    workers: Option<usize>,
     ordered: bool,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { name: None, workers: 1, ordered: true }
+        Settings { name: None, workers: None, ordered: true }
     }
 }
 
@@ -104,7 +112,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         body: impl FnOnce(&Inlet<T>, &Emit<U>) -> Result<(), Stop> + 'env,
     ) -> Pipeline<'env, U> {
         Pipeline::new(move |net, mut settings| {
-            settings.workers = 1;
+            settings.workers = None;
             let before = self.make(net);
             let facts = net.stage(kind, &settings);
             let inlet = net.inlet(before, &facts);
@@ -128,7 +136,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
     /// If that is zero.
     pub fn workers(mut self, count: usize) -> Pipeline<'env, T> {
         assert!(count > 0, "a stage without workers");
-        self.settings.workers = count;
+        self.settings.workers = Some(count);
         self
     }
 

@@ -395,10 +395,10 @@ fn merged_pipelines_give_all_of_both_and_fan_outs_lose_nothing() {
 #[test]
 fn work_on_other_threads_keeps_the_order_and_carries_panics() {
     run(|| {
-        let squares = pipeline::from_iter(0..50_u64).map_blocking(|it| it * it).workers(4);
+        let squares = pipeline::from_iter(0..50_u64).on_pool().map(|it| it * it).workers(4);
         let expected: Vec<_> = (0..50_u64).map(|it| it * it).collect();
         assert_eq!(squares.collect::<Vec<_>>().run().unwrap().value, expected);
-        let panics = pipeline::from_iter(0..3).map_blocking(|it: i32| {
+        let panics = pipeline::from_iter(0..3).on_pool().map(|it: i32| {
             if it == 1 { std::panic::resume_unwind(Box::new("elsewhere")) } else { it }
         });
         let error = panics.named("far").count().run().unwrap_err();

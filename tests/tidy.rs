@@ -50,13 +50,14 @@ const RANKS: &[(&str, u32)] = &[
     // Beside `blocking`, which makes its thread; the scheduler knows it as a `trace::Watch`.
     ("monitor", 7),
     ("net", 8),
-    ("pipeline", 8),
     ("plug", 8),
     ("fs", 8),
     ("stdio", 8),
     ("inspect", 8),
     // Runs runtimes, each on an OS thread of its own.
     ("shared/workers", 9),
+    // Its stages may work there.
+    ("pipeline", 9),
     ("explore", 9),
     ("futures", 9),
     ("runtime", 9),

@@ -10,6 +10,7 @@ use crate::kernel::clock::Nanos;
 use crate::kernel::scheduler::Scheduler;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// One item of so many is measured.
 const EACH: u64 = 64;
@@ -59,6 +60,12 @@ impl Meter {
             self.facts.count(|it| it.measured += items);
         }
         self.lap(|it, nanos| it.starved += nanos);
+    }
+
+    /// Others have worked on what is in hand, for so long; the wait for them is not counted.
+    pub(super) fn was_away(&self, spent: Duration) {
+        self.facts.count(|it| it.away += spent.as_nanos() as u64);
+        self.lap(|_, _| {});
     }
 
     /// Hands all that is in hand to another worker of the stage.

@@ -104,7 +104,7 @@ impl<'scope, 'env> Net<'scope, 'env> {
         let mut stages = self.stages.borrow_mut();
         let number = stages.len();
         let name = settings.name.clone().unwrap_or_else(|| format!("{kind} {number}"));
-        let facts = Rc::new(Facts::new(number, name, settings.workers));
+        let facts = Rc::new(Facts::new(number, name, settings.workers.unwrap_or(1)));
         stages.push(facts.clone());
         facts
     }

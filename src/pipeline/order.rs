@@ -31,14 +31,27 @@ impl Turn {
     }
 }
 
+/// Those who wait for their turn.
+#[derive(Default)]
+pub(super) struct Row {
+    /// Closed when the last turn so far is over.
+    last: Option<Receiver<Never>>,
+}
+
+impl Row {
+    /// The turn after those there are.
+    pub(super) fn join(&mut self) -> Turn {
+        let (over, next) = channel();
+        Turn { before: self.last.replace(next), _over: over }
+    }
+}
+
 /// Hands the items of `inlet` to workers, in a row.
 pub(super) fn line_up<T>(inlet: &Inlet<T>, to: &Sender<Job<T>>) -> Result<(), Stop> {
-    let mut before = None;
+    let mut row = Row::default();
     loop {
         let Some(item) = inlet.took(inlet.rx.recv())? else { return Ok(()) };
-        let (over, next) = channel();
-        let turn = Turn { before: before.replace(next), _over: over };
-        to.send(Job { item, turn }).map_err(|it| it.why)?;
+        to.send(Job { item, turn: row.join() }).map_err(|it| it.why)?;
         inlet.meter.hand_over();
     }
 }

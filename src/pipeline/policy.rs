@@ -23,6 +23,9 @@ pub struct Failed<T, E> {
     pub error: E,
 }
 
+/// What came of trying an item once.
+pub(super) type Tried<T, U, E> = Result<Worked<U>, Failed<T, E>>;
+
 /// What [`try_map_or`](super::Pipeline::try_map_or) does with an item that fails.
 ///
 /// ```
@@ -109,15 +112,32 @@ impl<T, E> OnError<T, E> {
     where
         E: Into<Box<dyn Error>>,
     {
+        let attempt = |item| match attempt(&item) {
+            Ok(value) => Ok(Worked::Give(value)),
+            Err(error) => Err(Failed { item, error }),
+        };
+        self.follow(attempt(item), |item| Ok(attempt(item)))
+    }
+
+    /// Follows the first try of an item, by `again` if it is to be tried again.
+    pub(super) fn follow<U>(
+        &self,
+        mut tried: Tried<T, U, E>,
+        mut again: impl FnMut(T) -> Result<Tried<T, U, E>, Stop>,
+    ) -> Result<Worked<U>, Stop>
+    where
+        E: Into<Box<dyn Error>>,
+    {
         let (mut left, mut rest) = self.retry.unwrap_or_default();
-        let error = loop {
-            match attempt(&item) {
-                Ok(value) => return Ok(Worked::Give(value)),
-                Err(error) if left == 0 => break error,
-                Err(_) => {
+        let Failed { item, error } = loop {
+            match tried {
+                Ok(worked) => return Ok(worked),
+                Err(failed) if left == 0 => break failed,
+                Err(Failed { item, .. }) => {
                     sleep(rest)?;
                     left -= 1;
                     rest = rest.saturating_mul(2);
+                    tried = again(item)?;
                 }
             }
         };

@@ -19,6 +19,8 @@ pub(super) struct Counts {
     /// Items whose time was taken, and how it went, in nanoseconds.
     pub(super) measured: u64,
     pub(super) busy: u64,
+    /// Time at work on other threads, of all items.
+    pub(super) away: u64,
     pub(super) starved: u64,
     pub(super) choked: u64,
 }
@@ -57,7 +59,7 @@ impl Facts {
             delivered: counts.delivered,
             failed: counts.failed,
             returned: counts.returned,
-            busy: scaled(counts.busy),
+            busy: scaled(counts.busy) + Duration::from_nanos(counts.away),
             blocked_on_input: scaled(counts.starved),
             blocked_on_output: scaled(counts.choked),
         }
@@ -87,8 +89,8 @@ pub struct EdgeReport {
 
 /// What one stage did.
 ///
-/// The times are those of one item in 64, scaled up, summed over the workers of the stage; the time
-/// of a stage whose work is done elsewhere (the blocking pool) includes the wait for it.
+/// The times are those of one item in 64, scaled up, summed over the workers of the stage; those of
+/// work on other OS threads are of all items, without the way there.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StageReport {

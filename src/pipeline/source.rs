@@ -77,7 +77,7 @@ fn source<'env, T: 'static>(
     body: impl FnOnce(&Emit<T>, Option<Gate>) -> Result<(), Stop> + 'env,
 ) -> Pipeline<'env, T> {
     Pipeline::new(move |net, settings: Settings| {
-        let settings = Settings { workers: 1, ..settings };
+        let settings = Settings { workers: None, ..settings };
         let facts = net.stage(kind, &settings);
         let (to, outlet) = net.outlet(&facts);
         let meter = Rc::new(super::meter::Meter::new(facts.clone()));

@@ -71,7 +71,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         deal: impl Fn(T) -> (Option<T>, Option<T>) + 'env,
     ) -> Pipeline<'env, T> {
         Pipeline::new(move |net, mut settings| {
-            settings.workers = 1;
+            settings.workers = None;
             let before = self.make(net);
             let facts = net.stage(kind, &settings);
             let inlet = net.inlet(before, &facts);
@@ -138,7 +138,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         body: impl FnOnce(&Inlet<T>, &Inlet<U>, &Emit<V>) -> Result<(), Stop> + 'env,
     ) -> Pipeline<'env, V> {
         Pipeline::new(move |net, mut settings| {
-            settings.workers = 1;
+            settings.workers = None;
             let (left, right) = (self.make(net), other.make(net));
             let facts = net.stage(kind, &settings);
             let left = net.inlet(left, &facts);
@@ -206,7 +206,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         whose: impl Fn(&T, u64) -> usize + 'env,
     ) -> Pipeline<'env, U> {
         Pipeline::new(move |net, mut settings| {
-            settings.workers = 1;
+            settings.workers = None;
             let before = self.make(net);
             let facts = net.stage("deal", &settings);
             let inlet = net.inlet(before, &facts);

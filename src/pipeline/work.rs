@@ -1,4 +1,4 @@
-//! Stages that work on each item by itself, with any number of workers, here or elsewhere.
+//! Stages that work on each item by itself, with any number of workers.
 //!
 //! Always: each item is worked on by one worker; an ordered stage gives in the order of taking.
 //! Worker: `Taking -> Working -> (its turn) -> Giving -> Taking`.
@@ -7,12 +7,10 @@ use super::Pipeline;
 use super::network::{Emit, Inlet, Item, Stop};
 use super::order::{Job, Turn, line_up};
 use super::policy::OnError;
-use crate::blocking::blocking;
 use crate::channel::{Receiver, channel};
 use crate::error::Halt;
 use std::error::Error;
 use std::rc::Rc;
-use std::sync::Arc;
 
 impl<'env, T: 'static> Pipeline<'env, T> {
     /// Adds a stage of as many [workers](Self::workers) as are asked for later; `work` gives the
@@ -28,13 +26,13 @@ impl<'env, T: 'static> Pipeline<'env, T> {
             let inlet = net.inlet(before, &facts);
             let (to, outlet) = net.outlet(&facts);
             let work = Rc::new(work);
-            let row = (settings.ordered && settings.workers > 1).then(|| {
+            let row = (settings.ordered && facts.workers > 1).then(|| {
                 let (tx, row) = channel();
                 let whole = inlet.share();
                 net.start(&whole.meter.clone(), move || line_up(&whole, &tx));
                 row
             });
-            for _ in 0..settings.workers {
+            for _ in 0..facts.workers {
                 let (inlet, work, row) = (inlet.share(), work.clone(), row.clone());
                 let emit = Emit { to: to.clone(), meter: inlet.meter.clone() };
                 net.start(&inlet.meter.clone(), move || match row {
@@ -71,36 +69,6 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         E: Into<Box<dyn Error>> + 'static,
     {
         self.stage("try_map", move |value| on_error.attempt(value, &f))
-    }
-
-    /// [`map`](Self::map) on other OS threads: each worker hands its item to the
-    /// [blocking pool](crate::blocking) and waits.
-    ///
-    /// For system calls and long computations; handing over costs some microseconds. As many items
-    /// are worked on at a time as there are workers, and threads in the pool.
-    ///
-    /// ```
-    /// use tasklets::{pipeline, run};
-    /// let done = run(|| {
-    ///     let files = ["Cargo.toml", "README.md"];
-    ///     let read = |it| std::fs::read(it).unwrap().len();
-    ///     let sizes = pipeline::from_iter(files).map_blocking(read);
-    ///     sizes.workers(2).collect::<Vec<_>>().run()
-    /// });
-    /// assert_eq!(done.unwrap().value.len(), 2);
-    /// ```
-    pub fn map_blocking<U: Send + 'static>(
-        self,
-        f: impl Fn(T) -> U + Send + Sync + 'static,
-    ) -> Pipeline<'env, U>
-    where
-        T: Send,
-    {
-        let f = Arc::new(f);
-        self.stage("map_blocking", move |value| {
-            let f = f.clone();
-            Ok(Worked::Give(blocking(move || f(value))?))
-        })
     }
 
     /// Gives the items for which `keep` holds.

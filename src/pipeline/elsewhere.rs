@@ -1,0 +1,319 @@
+//! Stages whose work is done on other OS threads: on those of a group of workers, or of the
+//! blocking pool.
+//!
+//! Always: so many items are away at a time and no more; when the stage has ended, by whatever
+//! path, nothing of it runs there. Who works there shares nothing with the stage: values go and
+//! results come back, several at a time, because a meeting across threads is dear. In a run that is
+//! explored, which has one OS thread, the work is done here.
+//! Load: `Gathering -> Away -> (its turn) -> Given`.
+
+use super::Cause;
+use super::Pipeline;
+use super::hands::{Hands, Outcome, Place};
+use super::network::{Emit, Inlet, Item, Stop};
+use super::order::{Row, Turn};
+use super::policy::{Failed, OnError, Tried};
+use super::work::Worked;
+use crate::channel::{Receiver, Sender, channel};
+use crate::error::Halt;
+use crate::select;
+use crate::shared::Workers;
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A load should keep a thread busy for about so long: much longer than handing it over takes.
+const LOAD: Duration = Duration::from_millis(1);
+
+/// Items that go to another thread together, at most.
+const ITEMS_MAX: usize = 64;
+
+/// Stages that give values of type `T` to one whose work is done on other OS threads.
+///
+/// Made by [`Pipeline::on_workers`] and [`Pipeline::on_pool`]. Its methods are those of a
+/// [`Pipeline`] that map; what they are given is sent to these threads.
+#[must_use = "a pipeline does nothing until its sink is run"]
+pub struct Elsewhere<'env, T: 'static> {
+    pipeline: Pipeline<'env, T>,
+    place: Place<'env>,
+}
+
+impl<'env, T: Send + 'static> Pipeline<'env, T> {
+    /// The next stage works on the threads of `workers`, in tasklets there.
+    ///
+    /// For computations, of microseconds and more each: small items travel together, by as many as
+    /// make a load worth the journey, so that handing over costs little. Unless it is told
+    /// otherwise the stage has as many [workers](Pipeline::workers) as the group; each works on one
+    /// item at a time, and may wait. Up to 16 loads for each of them, of at most 64 items, are away
+    /// or wait for their turn: no more are taken, even if the first item is slow
+    /// ([`in_flight`](super::Sink::in_flight) sets a lower bound). A load that is not full does not
+    /// wait for more items if somebody is free to work on it.
+    ///
+    /// When the pipeline is stopped items that are away and have not been begun are returned, and
+    /// the one that is worked on is cancelled; the pipeline ends when nothing runs there. If the
+    /// run of a worker has ended the stage fails.
+    ///
+    /// ```
+    /// use tasklets::{pipeline, run, shared};
+    /// let workers = shared::workers(2).unwrap();
+    /// let is_prime = |it: &u64| (2..*it).take_while(|by| by * by <= *it).all(|by| it % by != 0);
+    /// let primes = run(|| {
+    ///     let numbers = pipeline::from_iter(2..1_000).on_workers(&workers);
+    ///     numbers.filter(is_prime).collect::<Vec<_>>().run().unwrap()
+    /// });
+    /// assert_eq!(primes.value[..5], [2, 3, 5, 7, 11]); // in their order
+    /// assert_eq!(primes.report.stages[1].workers, 2);
+    /// ```
+    pub fn on_workers(self, workers: &'env Workers) -> Elsewhere<'env, T> {
+        Elsewhere { pipeline: self, place: Place::Workers(workers) }
+    }
+
+    /// The next stage works on the [blocking pool](crate::blocking()): each worker hands its item
+    /// to a thread of it and waits.
+    ///
+    /// For system calls and long computations; handing over costs some microseconds. As many items
+    /// are worked on at a time as there are [workers](Pipeline::workers), and threads in the pool.
+    /// When the pipeline is stopped it ends when the calls that have begun have.
+    ///
+    /// ```
+    /// use tasklets::{pipeline, run};
+    /// let done = run(|| {
+    ///     let files = pipeline::from_iter(["Cargo.toml", "README.md"]).on_pool();
+    ///     let sizes = files.try_map(|it| std::fs::read(it).map(|text| text.len()));
+    ///     sizes.workers(2).collect::<Vec<_>>().run()
+    /// });
+    /// assert_eq!(done.unwrap().value.len(), 2);
+    /// ```
+    pub fn on_pool(self) -> Elsewhere<'env, T> {
+        Elsewhere { pipeline: self, place: Place::Pool }
+    }
+}
+
+impl<'env, T: Send + 'static> Elsewhere<'env, T> {
+    /// As [`Pipeline::map`].
+    pub fn map<U: Send + 'static>(
+        self,
+        f: impl Fn(T) -> U + Send + Sync + 'static,
+    ) -> Pipeline<'env, U> {
+        self.sure("map", move |value| Worked::Give(f(value)))
+    }
+
+    /// As [`Pipeline::try_map`].
+    pub fn try_map<U: Send + 'static, E>(
+        self,
+        f: impl Fn(&T) -> Result<U, E> + Send + Sync + 'static,
+    ) -> Pipeline<'env, U>
+    where
+        E: Into<Box<dyn Error>> + Send + 'static,
+    {
+        self.try_map_or(OnError::stop(), f)
+    }
+
+    /// As [`Pipeline::try_map_or`]. What is done with an item that failed, and the rest before it
+    /// is tried again, are here; the tries are there.
+    ///
+    /// ```
+    /// use tasklets::pipeline::{self, OnError};
+    /// use tasklets::{run, shared};
+    /// let workers = shared::workers(2).unwrap();
+    /// let done = run(|| {
+    ///     let words = pipeline::from_iter(["1", "two", "3"]).on_workers(&workers);
+    ///     let numbers = words.try_map_or(OnError::skip(), |it| it.parse::<u64>());
+    ///     numbers.collect::<Vec<_>>().run().unwrap()
+    /// });
+    /// assert_eq!((done.value, done.report.stages[1].failed), (vec![1, 3], 1));
+    /// ```
+    pub fn try_map_or<U: Send + 'static, E>(
+        self,
+        on_error: OnError<T, E>,
+        f: impl Fn(&T) -> Result<U, E> + Send + Sync + 'static,
+    ) -> Pipeline<'env, U>
+    where
+        E: Into<Box<dyn Error>> + Send + 'static,
+    {
+        self.stage("try_map", on_error, move |item| match f(&item) {
+            Ok(value) => Ok(Worked::Give(value)),
+            Err(error) => Err(Failed { item, error }),
+        })
+    }
+
+    /// As [`Pipeline::filter`].
+    pub fn filter(self, keep: impl Fn(&T) -> bool + Send + Sync + 'static) -> Pipeline<'env, T> {
+        self.sure("filter", move |value| keep(&value).then_some(value).into())
+    }
+
+    /// As [`Pipeline::filter_map`].
+    pub fn filter_map<U: Send + 'static>(
+        self,
+        f: impl Fn(T) -> Option<U> + Send + Sync + 'static,
+    ) -> Pipeline<'env, U> {
+        self.sure("filter_map", move |value| f(value).into())
+    }
+
+    /// As [`Pipeline::inspect`].
+    pub fn inspect(self, f: impl Fn(&T) + Send + Sync + 'static) -> Pipeline<'env, T> {
+        self.sure("inspect", move |value| {
+            f(&value);
+            Worked::Give(value)
+        })
+    }
+
+    /// Adds a stage whose work cannot fail.
+    fn sure<U: Send + 'static>(
+        self,
+        kind: &'static str,
+        work: impl Fn(T) -> Worked<U> + Send + Sync + 'static,
+    ) -> Pipeline<'env, U> {
+        self.stage(kind, OnError::<T, Infallible>::stop(), move |value| Ok(work(value)))
+    }
+
+    fn stage<U: Send + 'static, E>(
+        self,
+        kind: &'static str,
+        on_error: OnError<T, E>,
+        work: impl Fn(T) -> Tried<T, U, E> + Send + Sync + 'static,
+    ) -> Pipeline<'env, U>
+    where
+        E: Into<Box<dyn Error>> + Send + 'static,
+    {
+        Pipeline::new(move |net, mut settings| {
+            let workers = *settings.workers.get_or_insert(self.place.workers());
+            let before = self.pipeline.make(net);
+            let facts = net.stage(kind, &settings);
+            let inlet = net.inlet(before, &facts);
+            let (to, outlet) = net.outlet(&facts);
+            let (give, loads) = channel();
+            let (hands, ends) = Hands::new(self.place, workers, work);
+            let hands = Rc::new(hands);
+            let lanes = workers * hands.loads_each();
+            // How many items make a load; lanes find out, each for all.
+            let (size, on_error) = (Rc::new(Cell::new(1)), Rc::new(on_error));
+            for _ in 0..lanes {
+                let meter = inlet.share().meter;
+                let emit = Emit { to: to.clone(), meter: meter.clone() };
+                let lane = Lane {
+                    loads: loads.clone(),
+                    emit,
+                    hands: hands.clone(),
+                    on_error: on_error.clone(),
+                    size: size.clone(),
+                };
+                net.start(&meter, move || lane.run());
+            }
+            let meter = inlet.meter.clone();
+            net.start(&meter, move || gather(&inlet, &give, settings.ordered, &size));
+            if let Some(ends) = ends {
+                let meter = Rc::new(super::meter::Meter::new(facts));
+                net.start(&meter, move || ends.wait());
+            }
+            outlet
+        })
+    }
+}
+
+impl<T> fmt::Debug for Elsewhere<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Elsewhere").field("pipeline", &self.pipeline).finish_non_exhaustive()
+    }
+}
+
+/// Items that are away together, and their turn if their order matters.
+struct Load<T> {
+    items: Vec<Item<T>>,
+    turn: Option<Turn>,
+}
+
+/// Hands the items of `inlet` to the lanes, as many at a time as there are when one is free.
+fn gather<T>(
+    inlet: &Inlet<T>,
+    to: &Sender<Load<T>>,
+    ordered: bool,
+    size: &Cell<usize>,
+) -> Result<(), Stop> {
+    let (mut row, mut items, mut open) = (Row::default(), Vec::new(), true);
+    while open || !items.is_empty() {
+        select! {
+            biased;
+            send(to, Load {
+                items: std::mem::take(&mut items),
+                turn: ordered.then(|| row.join()),
+            }) -> sent if !items.is_empty() => {
+                sent.map_err(|it| it.why)?;
+                inlet.meter.hand_over();
+            }
+            recv(inlet.rx) -> item if open && items.len() < size.get() => {
+                match inlet.took(item)? {
+                    Some(item) => items.push(item),
+                    None => open = false,
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Who sees to one load at a time.
+struct Lane<T: 'static, U: 'static, E: 'static> {
+    loads: Receiver<Load<T>>,
+    emit: Emit<U>,
+    hands: Rc<Hands<T, Tried<T, U, E>>>,
+    on_error: Rc<OnError<T, E>>,
+    size: Rc<Cell<usize>>,
+}
+
+impl<T: Send, U: Send, E: Into<Box<dyn Error>> + Send> Lane<T, U, E> {
+    fn run(&self) -> Result<(), Stop> {
+        loop {
+            self.emit.meter.before_taking();
+            let ended = match self.loads.recv() {
+                Ok(load) => self.see_to(load),
+                Err(Halt::Closed) => return Ok(()),
+                Err(why) => Err(why.into()),
+            };
+            ended.inspect_err(|_| self.hands.enough())?;
+        }
+    }
+
+    fn see_to(&self, Load { items, turn }: Load<T>) -> Result<(), Stop> {
+        let meter = &self.emit.meter;
+        meter.take_over(items.len() as u64);
+        let (values, tickets): (Vec<_>, Vec<_>) =
+            items.into_iter().map(|it| (it.value, it.ticket)).unzip();
+        let Outcome { results, spent } = self.hands.work(values)?;
+        meter.was_away(spent);
+        self.adapt(tickets.len(), spent);
+        turn.as_ref().map_or(Ok(()), Turn::come)?;
+        let left = tickets.len() - results.len();
+        for (result, ticket) in results.into_iter().zip(tickets) {
+            let tried = result.map_err(|panic| Stop::Failed(Cause::Panicked(panic)))?;
+            let again = |item| {
+                let mut outcome = self.hands.work(vec![item])?;
+                let result = outcome.results.pop().ok_or(Stop::Unwanted)?;
+                result.map_err(|panic| Stop::Failed(Cause::Panicked(panic)))
+            };
+            match self.on_error.follow(tried, again)? {
+                Worked::Give(value) => self.emit.give(value, ticket)?,
+                Worked::LeaveOut => {}
+                Worked::Failed => {
+                    meter.failed();
+                    continue;
+                }
+            }
+            meter.delivered(1);
+        }
+        // Who worked on it was told to leave the rest.
+        if left > 0 { Err(Stop::Unwanted) } else { Ok(()) }
+    }
+
+    /// Learns from a load of so many items how many the next ones should have.
+    fn adapt(&self, items: usize, spent: Duration) {
+        if spent > 2 * LOAD {
+            self.size.set((items / 2).max(1));
+        } else if items == self.size.get() && spent < LOAD / 2 {
+            self.size.set((items * 2).min(self.hands.items_max(ITEMS_MAX)));
+        }
+    }
+}

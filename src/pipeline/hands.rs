@@ -1,0 +1,214 @@
+//! Who works for a stage on other OS threads, and how work gets there and back.
+//!
+//! Always: a load that is sent is answered, or its sender is told that nobody is there; who sent it
+//! does not go away before, whatever stops it. Load: `Sent -> Begun -> Answered`.
+
+use super::Cause;
+use super::network::Stop;
+use crate::blocking::{Unanswered, blocking_or};
+use crate::error::{Halt, JoinError};
+use crate::kernel::announce;
+use crate::operation::Operation;
+use crate::shared::{self, Receiver, Remote, Sender, Which, Workers};
+use crate::time::now;
+use crate::trap::shield;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Loads that are away for each who works on one: the others wait there, so that nobody there
+/// waits for this thread, or here for their turn.
+const LOADS_EACH: usize = 16;
+
+/// Where the work of a stage is done.
+#[derive(Clone, Copy)]
+pub(super) enum Place<'env> {
+    Pool,
+    Workers(&'env Workers),
+}
+
+impl Place<'_> {
+    /// How many workers a stage has there unless it is told.
+    pub(super) fn workers(self) -> usize {
+        match self {
+            Place::Pool => 1,
+            Place::Workers(workers) => workers.count(),
+        }
+    }
+}
+
+/// What came of a load: of each item in turn, up to the first that panicked, or that was not wanted
+/// any more; and how long it took.
+pub(super) struct Outcome<R: 'static> {
+    pub(super) results: Vec<thread::Result<R>>,
+    pub(super) spent: Duration,
+}
+
+/// The work, and whether it is still wanted.
+struct Order<F> {
+    work: F,
+    enough: Arc<AtomicBool>,
+}
+
+impl<F> Order<F> {
+    fn carry_out<T, R: 'static>(&self, values: Vec<T>) -> Outcome<R>
+    where
+        F: Fn(T) -> R,
+    {
+        let (begun, mut results) = (now(), Vec::with_capacity(values.len()));
+        for value in values {
+            if self.enough.load(Ordering::Relaxed) {
+                break;
+            }
+            results.push(catch_unwind(AssertUnwindSafe(|| (self.work)(value))));
+            if results.last().is_some_and(Result::is_err) {
+                break;
+            }
+        }
+        Outcome { results, spent: now().saturating_duration_since(begun) }
+    }
+}
+
+/// A load on its way to a worker, and where the outcome goes.
+struct Sent<T: 'static, R: 'static> {
+    values: Vec<T>,
+    answer: Sender<Outcome<R>>,
+}
+
+/// The way to those who work.
+pub(super) struct Hands<T: 'static, R: 'static> {
+    way: Way<T, R>,
+    /// What has not been begun need not be.
+    enough: Arc<AtomicBool>,
+}
+
+/// The work on a load, as a call.
+type Call<T, R> = Arc<dyn Fn(Vec<T>) -> Outcome<R> + Send + Sync>;
+
+enum Way<T: 'static, R: 'static> {
+    /// In the tasklet that asks.
+    Here(Call<T, R>),
+    Pool(Call<T, R>),
+    Workers(Sender<Sent<T, R>>),
+}
+
+impl<T: Send + 'static, R: Send + 'static> Hands<T, R> {
+    /// Hires so many; if they have to be waited for in the end, that is the second.
+    pub(super) fn new(
+        place: Place<'_>,
+        count: usize,
+        work: impl Fn(T) -> R + Send + Sync + 'static,
+    ) -> (Hands<T, R>, Option<Ends>) {
+        let enough = Arc::new(AtomicBool::new(false));
+        let order = Arc::new(Order { work, enough: enough.clone() });
+        let workers = match place {
+            _ if announce::controlled().is_some() => None,
+            Place::Pool => None,
+            Place::Workers(workers) => Some(workers),
+        };
+        let Some(workers) = workers else {
+            let call: Call<T, R> = Arc::new(move |values| order.carry_out(values));
+            let way = match place {
+                Place::Pool => Way::Pool(call),
+                Place::Workers(_) => Way::Here(call),
+            };
+            return (Hands { way, enough }, None);
+        };
+        let (way, sent) = shared::channel::<Sent<T, R>>();
+        let hire = |_| {
+            let (sent, order) = (sent.clone(), order.clone());
+            workers.spawn_on(Which::LeastLoaded, move || {
+                while let Ok(Sent { values, answer }) = sent.recv() {
+                    let outcome = order.carry_out(values);
+                    // Whoever sent it waits, also if this tasklet has been cancelled meanwhile.
+                    drop(shield(|| answer.send(outcome)));
+                }
+            })
+        };
+        let ends = Ends((0..count).map(hire).collect());
+        (Hands { way: Way::Workers(way), enough }, Some(ends))
+    }
+
+    /// How many loads may be away for each who works.
+    pub(super) fn loads_each(&self) -> usize {
+        if matches!(self.way, Way::Workers(_)) { LOADS_EACH } else { 1 }
+    }
+
+    /// How many items a load may have: what is dear to hand over goes together.
+    pub(super) fn items_max(&self, most: usize) -> usize {
+        if matches!(self.way, Way::Workers(_)) { most } else { 1 }
+    }
+
+    /// Items that nobody has begun to work on are left from now on.
+    pub(super) fn enough(&self) {
+        self.enough.store(true, Ordering::Relaxed);
+    }
+
+    /// Has `values` worked on and waits until nobody does any more.
+    pub(super) fn work(&self, values: Vec<T>) -> Result<Outcome<R>, Stop> {
+        let (answer, outcome) = shared::channel();
+        match &self.way {
+            Way::Here(call) => Ok(call(values)),
+            Way::Pool(call) => {
+                let call = call.clone();
+                let late = move |result: thread::Result<_>| drop(result.map(|it| answer.send(it)));
+                match blocking_or(move || call(values), late) {
+                    Ok(outcome) => Ok(outcome),
+                    Err(Unanswered::NotBegun { why, .. }) => Err(why.into()),
+                    Err(Unanswered::Begun { why }) => Err(self.leave(&outcome, why)),
+                }
+            }
+            Way::Workers(way) => {
+                way.send(Sent { values, answer }).map_err(|it| gone_or(it.why))?;
+                match outcome.recv() {
+                    Ok(outcome) => Ok(outcome),
+                    Err(Halt::Closed) => Err(gone_or(Halt::Closed)),
+                    Err(why) => Err(self.leave(&outcome, why)),
+                }
+            }
+        }
+    }
+
+    /// Who asked has been stopped: waits for the outcome all the same, which only a panic is left
+    /// of.
+    fn leave(&self, outcome: &Receiver<Outcome<R>>, why: Halt) -> Stop {
+        self.enough();
+        let late = shield(|| outcome.recv()).map(|it| it.results).unwrap_or_default();
+        let panic = late.into_iter().find_map(Result::err);
+        panic.map_or(Stop::Halted(why), |panic| Stop::Failed(Cause::Panicked(panic)))
+    }
+}
+
+/// A stop for that reason; closed means that those who should work have ended.
+fn gone_or(why: Halt) -> Stop {
+    if why != Halt::Closed {
+        return Stop::Halted(why);
+    }
+    let error = io::Error::other("the runs of its workers have ended");
+    Stop::Failed(Cause::Failed(error.into()))
+}
+
+/// Tasklets of other threads, to be waited for.
+pub(super) struct Ends(Vec<Remote<()>>);
+
+impl Ends {
+    /// Waits until they have ended, which the end of the way to them tells them to; cancels them if
+    /// this tasklet is stopped.
+    pub(super) fn wait(mut self) -> Result<(), Stop> {
+        for at in 0..self.0.len() {
+            let ended = (&mut self.0[at]).wait();
+            if let Err(JoinError::Halted(why)) = ended {
+                self.0.iter().for_each(Remote::cancel);
+                for left in &mut self.0[at..] {
+                    // How they end is told by the answers that they owe.
+                    let _: Result<(), JoinError> = shield(|| left.wait());
+                }
+                return Err(Stop::Halted(why));
+            }
+        }
+        Ok(())
+    }
+}
