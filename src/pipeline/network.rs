@@ -138,7 +138,9 @@ impl<'scope, 'env> Net<'scope, 'env> {
         let (meter, failed, scope) = (meter.clone(), self.failed.clone(), self.scope);
         let facts = meter.facts.clone();
         let builder = Builder::new().name(facts.name.as_str());
+        let unbegun = Unbegun { stage: facts.clone(), failed: Some(failed.clone()) };
         let body = move || {
+            unbegun.begin();
             let ended = catch_unwind(AssertUnwindSafe(body));
             match &ended {
                 Ok(Ok(())) => meter.all_delivered(),
@@ -160,6 +162,28 @@ impl<'scope, 'env> Net<'scope, 'env> {
             self.failed.borrow_mut().push((facts.number, facts.name.clone(), cause));
             self.scope.cancel();
         }
+    }
+}
+
+/// A worker that has not begun; one that never does has been stopped, and those behind it must not
+/// take the end of their input for that of the items.
+struct Unbegun {
+    stage: Rc<Facts>,
+    /// None once it has begun.
+    failed: Option<Rc<RefCell<Vec<Failure>>>>,
+}
+
+impl Unbegun {
+    fn begin(mut self) {
+        self.failed = None;
+    }
+}
+
+impl Drop for Unbegun {
+    fn drop(&mut self) {
+        let Some(failed) = self.failed.take() else { return };
+        let why = Cause::Halted(Halt::Cancelled);
+        failed.borrow_mut().push((self.stage.number, self.stage.name.clone(), why));
     }
 }
 

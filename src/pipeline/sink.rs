@@ -5,10 +5,13 @@
 use super::network::{Failure, Inlet, Net, Stop};
 use super::report::Report;
 use super::{Cause, Error, Pipeline, Settings};
-use crate::channel::Sender;
-use crate::error::Halt;
+use crate::channel::{Never, Sender, channel};
+use crate::error::{Halt, JoinError};
+use crate::operation::Operation;
 use crate::scope::scope;
+use crate::select;
 use crate::time;
+use crate::trap::shield;
 use std::cell::{Cell, RefCell};
 use std::error;
 use std::fmt;
@@ -85,17 +88,60 @@ impl<'env, R: 'env> Sink<'env, R> {
         match (failed.into_iter().next(), value.take()) {
             (Some((_, stage, cause)), _) => Err(Error { stage, cause, report }),
             (None, Some(value)) => Ok(Done { value, report }),
-            (None, None) => {
-                let cause = Cause::Halted(Halt::Cancelled); // it never began
-                Err(Error { stage: "the network".into(), cause, report })
-            }
+            (None, None) => Err(Error { report, ..never_ran(JoinError::Cancelled) }),
         }
+    }
+
+    /// Runs the pipeline, unless or until `stop` happens: then every stage is cancelled. Returns
+    /// when nothing of it runs.
+    ///
+    /// What the stages have in hand then is returned, and counted in the report; what the sink has
+    /// made so far is dropped. With [`ctrl_c`](crate::ctrl_c) (feature `signal`) as the operation
+    /// Ctrl-C ends it.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); with [`Halt::Cancelled`] as the cause if `stop` happened first.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tasklets::{Halt, after, pipeline, run};
+    /// let error = run(|| {
+    ///     let endless = pipeline::tick(Duration::from_secs(3_600)).count();
+    ///     endless.run_until(after(Duration::from_millis(1))).unwrap_err()
+    /// });
+    /// assert!(matches!(error.cause, pipeline::Cause::Halted(Halt::Cancelled)));
+    /// ```
+    pub fn run_until(self, mut stop: impl Operation) -> Result<Done<R>, Error> {
+        scope(|scope| {
+            let (running, over) = channel::<Never>();
+            let runner = scope.spawn(move || {
+                let _running = running;
+                self.run()
+            });
+            if select::select(&mut [&mut stop, &mut over.receiving()]) == 0 {
+                runner.cancel(); // and so its stages, which it waits for
+            }
+            shield(|| runner.join()).unwrap_or_else(|error| Err(never_ran(error)))
+        })
     }
 
     /// Adds it to a network of which it is a branch.
     pub(super) fn attach(self, net: &Net<'_, 'env>) {
         (self.attach)(net, self.settings);
     }
+}
+
+/// The error of a pipeline that was stopped before it began, or went down with its run.
+fn never_ran(why: JoinError) -> Error {
+    let cause = match why {
+        JoinError::Panicked(panic) => Cause::Panicked(panic),
+        JoinError::Halted(why) => Cause::Halted(why),
+        _ => Cause::Halted(Halt::Cancelled),
+    };
+    Error { stage: "the network".into(), cause, report: Report::default() }
 }
 
 impl<'env, T: 'static> Pipeline<'env, T> {

@@ -1,0 +1,85 @@
+//! Pipelines that are ended from outside: nothing runs and nothing is lost afterwards.
+
+use std::rc::Rc;
+use tasklets::pipeline::{self, Cause, Report};
+use tasklets::{Halt, Never, Signal, channel, explore, pause, run, signals, spawn};
+
+fn conserves(report: &Report) {
+    for stage in &report.stages {
+        assert_eq!(stage.taken, stage.delivered + stage.failed + stage.returned, "{report}");
+    }
+    for edge in &report.edges {
+        assert_eq!(report.stages[edge.from].given, edge.items, "{report}");
+        assert_eq!(report.stages[edge.to].taken, edge.items, "{report}");
+    }
+}
+
+fn is_stopped(cause: &Cause) -> bool {
+    matches!(cause, Cause::Halted(Halt::Cancelled))
+}
+
+#[test]
+fn a_pipeline_is_whole_or_stopped_and_loses_nothing_under_every_schedule() {
+    explore::Explore::new().check(|| {
+        let (stop, stopped) = channel::<Never>();
+        let stopper = spawn(move || drop(stop));
+        let whole = pipeline::from_iter(0..2).map(|it| it).collect::<Vec<_>>();
+        match whole.run_until(stopped.receiving()) {
+            Ok(done) => {
+                assert_eq!(done.value, [0, 1]);
+                conserves(&done.report);
+            }
+            Err(error) => {
+                assert!(is_stopped(&error.cause), "{error}");
+                conserves(&error.report);
+            }
+        }
+        stopper.join().unwrap();
+    });
+}
+
+#[test]
+fn a_signal_ends_stages_that_never_end() {
+    run(|| {
+        let signals = signals([Signal::User1]).unwrap();
+        let alive = Rc::new(());
+        let held = alive.clone();
+        let (begins, begun) = channel();
+        let sender = spawn(move || {
+            (0..3).for_each(|_| begun.recv().unwrap()); // all workers are at it
+            signal_hook::low_level::raise(Signal::User1.number()).unwrap();
+        });
+        let waits = pipeline::from_iter(0..).map(move |_| {
+            drop(begins.send(()));
+            (held.clone(), pause()).1
+        });
+        let error = waits.workers(3).count().run_until(signals.receiving()).unwrap_err();
+        assert!(is_stopped(&error.cause), "{error}");
+        conserves(&error.report);
+        // Three are worked on, one waits for a worker.
+        assert_eq!((error.report.stages[1].returned, Rc::strong_count(&alive)), (4, 1));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn what_has_happened_already_lets_nothing_run_on() {
+    run(|| {
+        let (stop, stopped) = channel::<Never>();
+        drop(stop);
+        let error = pipeline::from_iter(0..).count().run_until(stopped.receiving()).unwrap_err();
+        assert!(is_stopped(&error.cause), "{error}");
+    });
+}
+
+#[test]
+fn a_pipeline_that_ends_by_itself_does_not_wait_for_the_stop() {
+    run(|| {
+        let (_stop, stopped) = channel::<Never>();
+        let done = pipeline::from_iter(0..9).count().run_until(stopped.receiving());
+        assert_eq!(done.unwrap().value, 9);
+        let failing = pipeline::from_iter(0..9).try_map(|_| Err::<(), _>("no")).named("picky");
+        let error = failing.count().run_until(stopped.receiving()).unwrap_err();
+        assert_eq!(error.to_string(), "stage `picky` failed: no");
+    });
+}
