@@ -90,6 +90,28 @@ fn others_may_act_between_a_closing_drop_and_the_next_operation() {
 }
 
 #[test]
+fn who_cancels_need_not_know_of_a_drop_that_its_target_is_about_to_make() {
+    // Its target has been met, and has not run since; or it stands before the drop.
+    let drops = Step::Drop(Side::Receiver, 0);
+    let owns = Step::If(number(0), vec![receive(0, 1)], vec![]);
+    let target = vec![receive(2, 1), drops.clone(), receive(1, 1), owns];
+    let cancel = Step::Select(vec![(Arm::Cancel(1), vec![])]);
+    for cancels in 1..=2 {
+        let mut root = vec![Step::Spawn(1), send(2, 1)];
+        root.extend(systems::times(cancels, std::slice::from_ref(&cancel)));
+        root.push(polls(Arm::Send(0, number(1))));
+        let program = Program::new("drops", 3, vec![root, target.clone()]);
+        meetings(&program);
+        let polled = under_control(&program, None)
+            .into_iter()
+            .filter(|it| it[&(String::from("root.0"), 1)].0 == Kind::Cancelled);
+        let last = (String::from("root"), 1 + cancels as u32);
+        let polled: BTreeSet<Kind> = polled.map(|it| it[&last].0).collect();
+        assert_eq!(polled, BTreeSet::from([Kind::Closed, Kind::Default]));
+    }
+}
+
+#[test]
 fn wrong_rules_are_caught_by_every_run_order() {
     for defect in [Defect::AlwaysMeet, Defect::NoHalfSteps, Defect::NoSpawnEdge] {
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[3; 32]);

@@ -45,6 +45,22 @@ fn stopping_others_comes_before_or_after() {
         }
     });
     assert_eq!(cancelled, set(["true".into(), "false".into(), "never began".into()]));
+    let hung_up = results(|| {
+        let ((jobs, inbox), (calls, line), (_tx, rest)) = (channel(), channel(), channel());
+        let worker = spawn(move || {
+            let job = inbox.recv().is_ok();
+            drop(line);
+            ignore::<Result<(), _>>(rest.recv());
+            job
+        });
+        spawn(move || jobs.send(()));
+        yield_now();
+        worker.cancel();
+        let hung_up = calls.try_send(()).is_err();
+        (worker.join().ok(), hung_up) // it may have a job, and not have run since
+    });
+    let ways = [None, Some(false), Some(true)].map(|job| [(job, false), (job, true)]);
+    assert_eq!(hung_up, ways.into_iter().flatten().collect());
     let injected = results(|| {
         let target = spawn(|| (yield_now(), pause(), take_injected().map(|it| it.to_string())).2);
         target.inject("paper jam");

@@ -194,7 +194,7 @@ impl<'a> Board<'a> {
         debug_assert!(!end.closed, "a handle of a closed end was dropped");
         if !self.light {
             end.drops.join(&live.clock);
-            end.droppers.push((tasklet, live.clock.stamp(tasklet)));
+            end.droppers.push((tasklet, live.clock.drops(tasklet)));
         }
         end.closed = last;
         self.stale |= last;
@@ -274,7 +274,7 @@ impl<'a> Board<'a> {
         if !self.light {
             live.clock.count_drop(tasklet);
         }
-        self.run.ended[tasklet.index()] = Some(live.clock.clone());
+        self.run.ended[tasklet.index()] = Some((live.clock.clone(), live.settled));
         self.stale |= self.asked.watches();
         self.run.outlived |= tasklet == TaskletName::ROOT && self.live.iter().any(|it| it.alive);
     }
@@ -439,9 +439,18 @@ impl<'a> Board<'a> {
     }
 
     /// The tasklets of `event` know of each other what they now know; says what they knew before.
+    ///
+    /// Who cancels does not know what the other drops in its present local step: that one may have
+    /// been met, and be about to run.
     fn look(&mut self, event: Event) -> Clock {
         let mut before = self.run.ticks.last().map(|it| it.clock.clone()).unwrap_or_default();
-        event.offers().for_each(|it| before.join(&self.live[it.slot.tasklet.index()].clock));
+        before.join(&self.live[event.first.slot.tasklet.index()].clock);
+        let cancelled = event.second.filter(|_| event.kind == Kind::Cancelled);
+        if let Some(Slot { tasklet, .. }) = event.second.map(|it| it.slot) {
+            let Live { clock, settled, .. } = &self.live[tasklet.index()];
+            let drops = if cancelled.is_some() { *settled } else { clock.drops(tasklet) };
+            before.join(&clock.with_drops(tasklet, drops));
+        }
         let (tasklet, index) = (event.first.slot.tasklet.index(), usize::from(event.first.branch));
         let first = &self.run.slots[self.run.of[tasklet][event.first.slot.nth as usize]];
         if event.second.is_none()
@@ -456,8 +465,14 @@ impl<'a> Board<'a> {
         let mut after = before.clone();
         event.offers().for_each(|it| after.finish(it.slot));
         for offer in event.offers() {
-            let live = &mut self.live[offer.slot.tasklet.index()];
-            live.clock.clone_from(&after);
+            let who = offer.slot.tasklet;
+            let live = &mut self.live[who.index()];
+            if cancelled == Some(offer) {
+                live.clock.join(&after);
+            } else {
+                live.clock.clone_from(&after);
+                live.settled = after.drops(who);
+            }
             live.view = mix(live.view, (event.kind as u64) << 16 | u64::from(offer.branch));
             if event.kind == Kind::Meeting && offer != event.first {
                 live.view = mix(live.view, value);

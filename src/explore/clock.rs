@@ -1,7 +1,7 @@
 //! Vector clocks: for every tasklet, how much of it lies in the causal past.
 //!
-//! Always: an entry counts finished slots first and, within the local step after the last of them,
-//! the drops; so "finished slot 3" and "finished slot 3 and dropped" are two different pasts.
+//! Always: finished slots and drops are counted apart; so "finished slot 3" and "finished slot 3
+//! and dropped" are two different pasts, and who cancels slot 4 may know of either.
 
 use smallvec::SmallVec;
 
@@ -25,7 +25,7 @@ use super::event::{Slot, TaskletName};
 /// });
 /// ```
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Clock(SmallVec<[u64; 8]>);
+pub struct Clock(SmallVec<[u32; 16]>);
 
 /// As derived, but entries are copied as a block.
 impl Clone for Clock {
@@ -39,18 +39,15 @@ impl Clone for Clock {
     }
 }
 
-/// An entry is `slots << 32 | drops`.
-const SLOT: u64 = 1 << 32;
-
 impl Clock {
-    /// How much of `tasklet` is in the past: an opaque, growing number.
-    pub(super) fn stamp(&self, tasklet: TaskletName) -> u64 {
-        self.0.get(tasklet.index()).copied().unwrap_or(0)
+    /// How many drops of `tasklet` are in this past.
+    pub(super) fn drops(&self, tasklet: TaskletName) -> u32 {
+        self.0.get(2 * tasklet.index() + 1).copied().unwrap_or(0)
     }
 
     /// How many slots of `tasklet` are finished in this past.
     pub(super) fn slots(&self, tasklet: TaskletName) -> u32 {
-        (self.stamp(tasklet) / SLOT) as u32
+        self.0.get(2 * tasklet.index()).copied().unwrap_or(0)
     }
 
     /// Whether the completion of `slot` lies in this past.
@@ -85,27 +82,28 @@ impl Clock {
 
     /// `slot` is finished.
     pub(super) fn finish(&mut self, slot: Slot) {
-        *self.entry(slot.tasklet) = (u64::from(slot.nth) + 1) * SLOT;
+        self.entry(slot.tasklet)[0] = slot.nth + 1;
     }
 
-    /// The same, without what `tasklet` did after its last finished slot.
-    pub(super) fn without_drops(&self, tasklet: TaskletName) -> Clock {
+    /// The same, with only so many drops of `tasklet`.
+    pub(super) fn with_drops(&self, tasklet: TaskletName, drops: u32) -> Clock {
         let mut past = self.clone();
-        let entry = past.entry(tasklet);
-        *entry -= *entry % SLOT;
+        past.entry(tasklet)[1] = drops;
         past
     }
 
-    /// The tasklet dropped an end in its present local step.
+    /// The tasklet dropped an end.
     pub(super) fn count_drop(&mut self, tasklet: TaskletName) {
-        *self.entry(tasklet) += 1;
+        self.entry(tasklet)[1] += 1;
     }
 
-    fn entry(&mut self, tasklet: TaskletName) -> &mut u64 {
-        if self.0.len() <= tasklet.index() {
-            self.0.resize(tasklet.index() + 1, 0);
+    /// The slots and the drops of a tasklet.
+    fn entry(&mut self, tasklet: TaskletName) -> &mut [u32] {
+        let place = 2 * tasklet.index();
+        if self.0.len() <= place {
+            self.0.resize(place + 2, 0);
         }
-        &mut self.0[tasklet.index()]
+        &mut self.0[place..place + 2]
     }
 }
 
@@ -114,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_drop_lies_between_two_slots() {
+    fn a_drop_is_known_only_with_itself() {
         let root = TaskletName::ROOT;
         let mut clock = Clock::default();
         clock.finish(Slot { tasklet: root, nth: 0 });
@@ -124,7 +122,9 @@ mod tests {
         later.finish(Slot { tasklet: root, nth: 1 });
         assert!(clock.within(&dropped));
         assert!(!dropped.within(&clock));
-        assert!(dropped.within(&later));
-        assert_eq!(dropped.slots(root), 1);
+        assert!(!dropped.within(&later));
+        assert!(dropped.within(&later.joined(&dropped)));
+        assert_eq!((dropped.slots(root), dropped.drops(root)), (1, 1));
+        assert_eq!(dropped.with_drops(root, 0), clock);
     }
 }

@@ -13,6 +13,8 @@ use super::run::Run;
 pub(super) struct Live {
     /// Its past, up to the present moment.
     pub(super) clock: Clock,
+    /// How many drops it had made when it last went on; cancellations do not count.
+    pub(super) settled: u32,
     /// How many children it has spawned.
     pub(super) children: u32,
     /// How many channels it has made.
@@ -88,19 +90,21 @@ pub(super) fn state_key(
             word = mix(word, run.slots[place].time);
         }
         for (place, end) in run.ends.iter().flatten().enumerate() {
-            for (by, stamp) in &end.droppers {
-                if one.clock.stamp(*by) >= *stamp {
-                    let drop = mix(names.print_of(*by), *stamp ^ (place as u64) << 48);
+            for (by, nth) in &end.droppers {
+                if one.clock.drops(*by) >= *nth {
+                    let drop = mix(names.print_of(*by), u64::from(*nth) ^ (place as u64) << 48);
                     word = word.wrapping_add(drop);
                 }
             }
         }
         let ended =
-            run.ended.iter().enumerate().filter_map(|(who, past)| Some((who, past.as_ref()?)));
+            run.ended.iter().enumerate().filter_map(|(who, it)| Some((who, &it.as_ref()?.0)));
         for (who, past) in ended {
             let who = TaskletName(who as u32);
-            if one.clock.stamp(who) >= past.stamp(who) {
-                word = word.wrapping_add(mix(names.print_of(who), past.stamp(who)));
+            let (slots, drops) = (past.slots(who), past.drops(who));
+            if one.clock.slots(who) >= slots && one.clock.drops(who) >= drops {
+                let end = u64::from(slots) << 32 | u64::from(drops);
+                word = word.wrapping_add(mix(names.print_of(who), end));
             }
         }
         key = key.wrapping_add(mix(names.print_of(tasklet), word));

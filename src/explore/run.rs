@@ -48,8 +48,8 @@ pub struct EventRecord {
 pub struct EndRecord {
     /// The pasts of all drops of handles of this end.
     pub drops: Clock,
-    /// Who dropped one, and when: the dropper's own entry in its clock.
-    pub(super) droppers: SmallVec<[(TaskletName, u64); 2]>,
+    /// Who dropped one, and the how manieth of its drops that was.
+    pub(super) droppers: SmallVec<[(TaskletName, u32); 2]>,
     /// Whether the last handle is gone.
     pub closed: bool,
 }
@@ -195,8 +195,9 @@ pub struct Run {
     pub events: Vec<EventRecord>,
     /// Both ends of each channel, sender first; indexed by channel.
     pub(super) ends: Vec<[EndRecord; 2]>,
-    /// The past of each tasklet that ended; indexed by tasklet.
-    pub(super) ended: Vec<Option<Clock>>,
+    /// The past of each tasklet that ended, and how many drops it had made when it last went on;
+    /// indexed by tasklet.
+    pub(super) ended: Vec<Option<(Clock, u32)>>,
     /// Who panicked, in order, and its past.
     pub(super) panics: Vec<(TaskletName, Clock)>,
     /// The advances of the clock, in order.
@@ -274,7 +275,7 @@ impl Run {
 
     /// The past of the end of a tasklet.
     pub fn ended(&self, tasklet: TaskletName) -> Option<&Clock> {
-        self.ended.get(tasklet.index())?.as_ref()
+        self.ended.get(tasklet.index())?.as_ref().map(|it| &it.0)
     }
 
     /// Whether `event` is that the end of the root cancels the others: only that completes an
@@ -353,7 +354,10 @@ impl Run {
             Branch::Join(other) => self.ended(other).cloned(),
             // It comes too late as soon as the last operation is over: what the tasklet drops
             // after that may come later still.
-            Branch::Cancel(other) => self.ended(other).map(|it| it.without_drops(other)),
+            Branch::Cancel(other) => {
+                let ended = self.ended.get(other.index()).and_then(Option::as_ref);
+                ended.map(|(past, settled)| past.with_drops(other, *settled))
+            }
         };
         Some((kind, past.unwrap_or_default()))
     }

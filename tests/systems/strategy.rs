@@ -13,13 +13,22 @@ pub struct Flavour {
     pub operations: usize,
     /// Out of 12 arms, how many may be of a rare kind.
     pub rare: u32,
+    /// Beside 8 other arms of a rare kind, how many cancel.
+    pub cancels: u32,
+    /// Beside 10 other steps, how many drop an end.
+    pub drops: u32,
 }
 
 impl Flavour {
     /// Small enough for every run order.
-    pub const TINY: Flavour = Flavour { tasklets: 4, operations: 3, rare: 4 };
-    pub const PLAIN: Flavour = Flavour { tasklets: 6, operations: 5, rare: 0 };
-    pub const MIXED: Flavour = Flavour { tasklets: 5, operations: 4, rare: 4 };
+    pub const TINY: Flavour = Flavour { tasklets: 4, operations: 3, rare: 4, cancels: 2, drops: 2 };
+    pub const PLAIN: Flavour =
+        Flavour { tasklets: 6, operations: 5, rare: 0, cancels: 0, drops: 0 };
+    pub const MIXED: Flavour =
+        Flavour { tasklets: 5, operations: 4, rare: 4, cancels: 2, drops: 2 };
+    /// Small enough too, and most of it is cancelled, or drops what others wait for.
+    pub const STOPPED: Flavour =
+        Flavour { tasklets: 3, operations: 3, rare: 6, cancels: 6, drops: 5 };
 }
 
 fn arm(body: usize, flavour: Flavour, channels: usize, bodies: usize) -> BoxedStrategy<Arm> {
@@ -33,7 +42,7 @@ fn arm(body: usize, flavour: Flavour, channels: usize, bodies: usize) -> BoxedSt
         4 => Just(Arm::Default),
         2 => (0u64..3).prop_map(Arm::Timer),
         2 => others.clone().prop_map(Arm::Join),
-        2 => others.prop_map(Arm::Cancel),
+        flavour.cancels => others.prop_map(Arm::Cancel),
     ];
     if flavour.rare == 0 {
         return prop_oneof![send, receive].boxed();
@@ -87,11 +96,10 @@ fn step(body: usize, flavour: Flavour, channels: usize, bodies: usize) -> BoxedS
         .prop_map(|(condition, yes, no)| Step::If(condition, yes, no));
     let side = prop_oneof![Just(Side::Sender), Just(Side::Receiver)];
     let drop = (side, 0..channels).prop_map(|(side, channel)| Step::Drop(side, channel));
-    let drops = if flavour.rare == 0 { 0 } else { 2 };
-    if drops == 0 {
+    if flavour.drops == 0 {
         return prop_oneof![5 => operation, 2 => branch].boxed();
     }
-    prop_oneof![8 => operation, 2 => branch, drops => drop].boxed()
+    prop_oneof![8 => operation, 2 => branch, flavour.drops => drop].boxed()
 }
 
 /// A random program of this flavour.
