@@ -15,6 +15,7 @@ mod memory;
 mod net;
 mod options;
 mod ours;
+mod pipes;
 mod run;
 mod sample;
 mod threads;
@@ -32,6 +33,7 @@ fn entries() -> Vec<sample::Entry> {
     entries.extend(tokio_peers::entries());
     entries.extend(threads::entries());
     entries.extend(across::entries());
+    entries.extend(pipes::entries());
     entries.extend(net::entries());
     entries.extend(go::entries());
     entries.retain(|entry| entry.bench != net::CROWD || net::crowd_has_room());

@@ -22,6 +22,11 @@ pub const BENCHES: &[&str] = &[
     "cross_thread",
     "cross_thread_many",
     "workers",
+    "pipe1",
+    "pipe4",
+    "pipe16",
+    "batch",
+    "ordered",
     "tcp1",
     "tcp64",
     "tcp1000",
@@ -50,6 +55,11 @@ pub fn spin(rounds: u64) -> u64 {
     let mixed =
         (0..rounds).fold(1_u64, |it, round| it.wrapping_mul(0x9E37_79B9).wrapping_add(round));
     std::hint::black_box(mixed) & 7
+}
+
+/// The work for an item of `ordered`: 25,000 to 175,000 rounds, the same for every peer.
+pub fn uneven(item: u64) -> u64 {
+    25_000 + (item.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % 150_000
 }
 
 /// Panics unless the sieve's last prime is right (known for the full run only).
