@@ -34,6 +34,15 @@ impl Site {
     }
 
     fn patient(test: &str, seconds: &str) -> Site {
+        Site::with(test, seconds, &[])
+    }
+
+    /// Where the kernel has no openat2.
+    fn by_parts(test: &str) -> Site {
+        Site::with(test, "60", &[("HTTPD_OPENAT2", "off")])
+    }
+
+    fn with(test: &str, seconds: &str, environment: &[(&str, &str)]) -> Site {
         let dir = std::env::temp_dir().join(format!("tasklets-{test}-{}", std::process::id()));
         let root = dir.join("root");
         fs::create_dir_all(root.join("sub")).unwrap();
@@ -50,7 +59,7 @@ impl Site {
         symlink("sub/../page.txt", root.join("within")).unwrap();
         symlink("loop", root.join("loop")).unwrap();
         let arguments = ["127.0.0.1:0", root.to_str().unwrap(), seconds];
-        Site { server: Server::start("httpd", &arguments), dir }
+        Site { server: Server::start_with("httpd", &arguments, environment), dir }
     }
 
     /// Sends all; gives back what comes until the server ends the connection.
@@ -151,7 +160,45 @@ fn a_head_without_a_body_has_the_fields_of_the_one_with_it() {
 
 #[test]
 fn what_is_outside_of_the_directory_stays_there() {
-    let site = Site::new("httpd-outside");
+    nothing_leaves(&Site::new("httpd-outside"));
+}
+
+#[test]
+fn what_is_outside_stays_there_without_openat2() {
+    nothing_leaves(&Site::by_parts("httpd-parts"));
+}
+
+#[test]
+fn what_is_inside_is_found_without_openat2_as_with_it() {
+    let (site, parts) = (Site::new("httpd-inside"), Site::by_parts("httpd-inside-parts"));
+    for path in [
+        "/page.txt",
+        "/within",
+        "/within/",
+        "/sub",
+        "/sub/",
+        "/sub/..",
+        "/sub/../page.txt",
+        "/./sub/.//../page.txt",
+        "/page.txt/",
+        "/page.txt/..",
+        "/loop",
+        "/none",
+        "/none/..",
+        "/%ff.png",
+        "/",
+        "//",
+    ] {
+        let (known, found) = (site.get(path), parts.get(path));
+        let text = |it: &str| {
+            let lines = it.lines().filter(|it| !it.starts_with("Date") && !it.starts_with("Last"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(text(&found), text(&known), "{path}");
+    }
+}
+
+fn nothing_leaves(site: &Site) {
     for path in [
         "/../secret",
         "/%2e%2e/secret",

@@ -1,5 +1,5 @@
-//! A soak: servers, clients and children that do each other every harm at random, for as many rounds
-//! as `TASKLETS_SOAK` says; afterwards nothing may be left over.
+//! A soak: servers, clients and children that do each other every harm at random, for as many
+//! rounds as `TASKLETS_SOAK` says; afterwards nothing may be left over.
 
 mod support;
 

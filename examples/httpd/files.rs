@@ -1,18 +1,18 @@
 //! Files: from the path of a request to what is there, in memory if it is small.
 //!
-//! Always: what is opened is below the root, whatever the path and the links on its way say: the
-//! OS sees to that (openat2, RESOLVE_BENEATH). Only the threads behind `blocking` touch files.
+//! Always: what is opened is below the root, whatever the path and the links on its way say: see
+//! `beneath`. Only the threads behind `blocking` touch files.
 
+use super::beneath::Root;
 use super::request::{Method, Request};
 use super::response::{Answer, Body};
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ const ABSENT: [Errno; 6] =
 
 /// A directory and what is below.
 pub struct Files {
-    root: Arc<OwnedFd>,
+    root: Arc<Root>,
     kept: RefCell<BTreeMap<Vec<u8>, (Instant, Found)>>,
 }
 
@@ -59,12 +59,9 @@ enum Entry {
 
 impl Files {
     /// # Errors
-    /// The OS's, if that is no directory, and where there is no openat2.
+    /// The OS's, if that is no directory.
     pub fn below(root: &Path) -> io::Result<Files> {
-        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
-        let root = rustix::fs::open(root, flags, Mode::empty())?;
-        openat2(&root, ".", flags, Mode::empty(), ResolveFlags::BENEATH)?;
-        Ok(Files { root: root.into(), kept: RefCell::default() })
+        Ok(Files { root: Root::open(root)?.into(), kept: RefCell::default() })
     }
 
     pub fn answer(&self, request: &Request) -> Answer {
@@ -113,11 +110,10 @@ impl Files {
     }
 }
 
-fn look(root: &OwnedFd, name: &[u8]) -> io::Result<Entry> {
+fn look(root: &Root, name: &[u8]) -> io::Result<Entry> {
     // A pipe without a writer must not hold us up.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let mut file = File::from(openat2(root, name, flags, Mode::empty(), beneath)?);
+    let mut file = File::from(root.open_beneath(name, flags)?);
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Ok(Entry::Directory);

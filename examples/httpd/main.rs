@@ -11,6 +11,7 @@
 //! patience (`httpd ADDR DIR SECONDS`). Ctrl-C lets requests that have begun finish; a second one
 //! does not.
 
+mod beneath;
 mod files;
 mod reader;
 mod request;

@@ -66,7 +66,7 @@ pub fn understand(head: &httparse::Request<'_, '_>) -> Result<Request, Refusal> 
         },
         path: path(head.path.unwrap_or_default().as_bytes()).ok_or(refused(400))?,
         length: Length::Bytes(0),
-        keep_alive: modern,
+        keep_alive: modern, // HTTP/1.0 would have to be told that it may stay
         expects: false,
         range: None,
         if_range: None,
@@ -94,8 +94,6 @@ pub fn understand(head: &httparse::Request<'_, '_>) -> Result<Request, Refusal> 
             for token in field.value.split(|it| *it == b',').map(<[u8]>::trim_ascii) {
                 if token.eq_ignore_ascii_case(b"close") {
                     request.keep_alive = false;
-                } else if token.eq_ignore_ascii_case(b"keep-alive") && !modern {
-                    request.keep_alive = true;
                 }
             }
         } else if is("expect") && modern {

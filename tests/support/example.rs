@@ -45,8 +45,21 @@ pub struct Server {
 impl Server {
     /// Starts the example and waits until it says where it listens.
     pub fn start<S: AsRef<OsStr>>(example: &str, arguments: &[S]) -> Server {
+        Server::start_with(example, arguments, &[])
+    }
+
+    /// [`start`](Self::start) with more in the environment.
+    pub fn start_with<S: AsRef<OsStr>>(
+        example: &str,
+        arguments: &[S],
+        environment: &[(&str, &str)],
+    ) -> Server {
         let mut command = Command::new(built(example));
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();

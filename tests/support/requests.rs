@@ -14,6 +14,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ),
     ("HEAD /page.txt ^|", "200", "Content-Length: 10|"),
     ("GET /page.txt HTTP/1.0||", "200", "Connection: close|"),
+    ("GET /page.txt HTTP/1.0|Connection: keep-alive||", "200", "Connection: close|"),
     ("GET http://it/page.txt?x=%zz#y ^|", "200", "0123456789"),
     ("GET /%70age.tx%74 HTTP/1.0||", "200", "0123456789"),
     ("GET /sub HTTP/1.0||", "301", "Location: /sub/|"),
