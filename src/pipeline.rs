@@ -38,6 +38,33 @@
 //! [`take`](Pipeline::take)) ends the stages before it; what they have in hand is *returned*: each
 //! item is delivered, failed or returned, and the [`Report`] counts all three at each stage.
 //!
+//! # Cycles
+//!
+//! A pipeline has no cycle by construction; one can be made through channels
+//! ([`into_channel`](Pipeline::into_channel) and [`from_channel`], or a closure that sends). Such a
+//! network has room for one item in each stage. When it is given more it ends as the deadlock it
+//! is: [`RunError::Stuck`](crate::RunError::Stuck), and a failure under
+//! [`explore`](crate::explore), name the stages that wait for each other, and their channels. A
+//! [`buffer`](crate::plug::buffer) or [`unbounded`](crate::plug::unbounded) in the cycle is more
+//! room. Nor does a cycle end by itself, because it holds the sender of its own source: one of its
+//! stages has to want no more.
+//!
+//! ```
+//! use tasklets::{channel, pipeline, plug, run, spawn};
+//! // A tree: each number has two of the one below it.
+//! let nodes = run(|| {
+//!     let ((tx, found), (to, todo)) = (channel(), channel());
+//!     spawn(move || plug::unbounded(1_000, |_| (), found, to));
+//!     tx.send(3).unwrap();
+//!     let nodes = pipeline::from_channel(todo).take(15).tee(|nodes| {
+//!         let parents = nodes.filter(|it| *it > 0);
+//!         parents.flat_map(|it| [it - 1; 2]).into_channel(tx)
+//!     });
+//!     nodes.collect::<Vec<i32>>().run().unwrap().value
+//! });
+//! assert_eq!(nodes[..7], [3, 2, 2, 1, 1, 1, 1]);
+//! ```
+//!
 //! Patterns: pipes and filters (McIlroy, 1964); a bound on what is on the way instead of on each
 //! queue as in oneTBB's `parallel_pipeline`.
 

@@ -22,7 +22,9 @@
 //!
 //! A process owns its ends: when it returns they are dropped, which ends those before and after it.
 //! It finds out that nobody wants its output when it has something to give, not before. One that is
-//! stopped (cancelled, late) returns at once, with the reason and what it held.
+//! stopped (cancelled, late) returns at once, with the reason and what it held. It never meets
+//! itself: one that is given both ends of a channel, like a ring that is full, waits for ever, and
+//! the report of that deadlock names it and the channel.
 //!
 //! # What there is
 //!
