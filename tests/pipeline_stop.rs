@@ -1,8 +1,11 @@
 //! Pipelines that are ended from outside: nothing runs and nothing is lost afterwards.
 
 use std::rc::Rc;
-use tasklets::pipeline::{self, Cause, Report};
-use tasklets::{Halt, Never, Signal, channel, explore, pause, run, signals, spawn};
+use std::time::Duration;
+use tasklets::pipeline::{self, Cause, Pipeline, Report};
+use tasklets::{
+    Halt, JoinError, Never, Receiver, Signal, channel, explore, pause, run, signals, spawn, within,
+};
 
 fn conserves(report: &Report) {
     for stage in &report.stages {
@@ -82,4 +85,31 @@ fn a_pipeline_that_ends_by_itself_does_not_wait_for_the_stop() {
         let error = failing.count().run_until(stopped.receiving()).unwrap_err();
         assert_eq!(error.to_string(), "stage `picky` failed: no");
     });
+}
+
+#[test]
+fn a_source_that_is_stopped_while_it_waits_has_not_come_to_its_end() {
+    let sources: [fn(Receiver<u32>) -> Pipeline<'static, u32>; 3] = [
+        |rx| pipeline::from_channel(rx),
+        |rx| pipeline::from_iter(rx.into_iter().map(|it| it + 1)),
+        |rx| pipeline::tick(Duration::from_secs(3_600)).map(move |_| rx.recv().unwrap()),
+    ];
+    let explorer = explore::Explore::new().executions(300);
+    for source in sources {
+        explorer.check(|| {
+            let (_tx, rx) = channel();
+            let late = within(Duration::from_secs(1), || source(rx).count().run());
+            let cause = late.value.map(|it| it.value).unwrap_err().cause;
+            assert!(matches!(cause, Cause::Halted(Halt::TimedOut)), "{cause:?}");
+        });
+        explorer.check(|| {
+            let (_tx, rx) = channel();
+            let runner = spawn(move || source(rx).count().run().map(|it| it.value));
+            runner.cancel();
+            match runner.join() {
+                Ok(ended) => assert!(is_stopped(&ended.unwrap_err().cause)),
+                Err(why) => assert!(matches!(why, JoinError::Cancelled), "{why}"),
+            }
+        });
+    }
 }

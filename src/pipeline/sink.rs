@@ -81,8 +81,10 @@ impl<'env, R: 'env> Sink<'env, R> {
             (self.attach)(&net, self.settings)
         });
         let report = Report::new(&stages.borrow(), &edges.borrow(), time::now() - start);
-        // Of those that failed by themselves the one that comes first in the network.
-        let own = |it: &&Failure| (matches!(it.2, Cause::Halted(_)), it.0);
+        // Of those that failed by themselves the one that comes first in the network; else of those
+        // that others than the network have stopped: it cancels.
+        let cancelled = |it: &Failure| matches!(it.2, Cause::Halted(Halt::Cancelled));
+        let own = |it: &&Failure| (matches!(it.2, Cause::Halted(_)), cancelled(it), it.0);
         let mut failed = failed.take();
         failed.sort_by_key(|it| own(&it));
         match (failed.into_iter().next(), value.take()) {

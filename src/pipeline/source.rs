@@ -1,10 +1,12 @@
 //! Sources: iterators, channels, lines, ticks.
 //!
-//! Always: a source is asked for an item only when the one before has been taken.
+//! Always: a source is asked for an item only when the one before has been taken; that it was
+//! stopped is not taken for the end of its items.
 
 use super::network::{Emit, Gate, Stop};
 use super::{Pipeline, Settings};
 use crate::channel::Receiver;
+use crate::kernel::running;
 use crate::operation::Operation;
 use crate::time;
 use std::io::{self, BufRead};
@@ -13,7 +15,8 @@ use std::time::{Duration, Instant};
 
 /// The items of an iterator.
 ///
-/// Its `next` runs in a tasklet: it may wait.
+/// Its `next` runs in a tasklet: it may wait. If it gives up then because the tasklet was stopped,
+/// the pipeline was stopped, and has not come to its end.
 ///
 /// ```
 /// use tasklets::{pipeline, run};
@@ -32,11 +35,17 @@ where
             emit.meter.all_delivered();
             let ticket = gate.as_mut().map(Gate::admit).transpose()?;
             emit.meter.before_taking();
-            let Some(value) = items.next() else { return Ok(()) };
+            let Some(value) = items.next() else { return at_the_end() };
             emit.meter.taken();
             emit.give(value, ticket)?;
         }
     })
+}
+
+/// Whether the items have ended: an iterator that waits gives none as well when it is stopped.
+fn at_the_end() -> Result<(), Stop> {
+    let why = running::current().and_then(|it| it.interruption());
+    why.map_or(Ok(()), |why| Err(Stop::Halted(why)))
 }
 
 /// What is received from a channel, until its senders are gone.
