@@ -143,8 +143,12 @@ impl<T: Send + 'static, R: Send + 'static> Hands<T, R> {
     }
 
     /// Items that nobody has begun to work on are left from now on.
+    ///
+    /// In a run that is explored each worker finds that out by itself: they share nothing there.
     pub(super) fn enough(&self) {
-        self.enough.store(true, Ordering::Relaxed);
+        if announce::controlled().is_none() {
+            self.enough.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Has `values` worked on and waits until nobody does any more.
