@@ -6,14 +6,16 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirEntry, File};
+use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, IsTerminal, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::available_parallelism;
+use tasklets::fs::{self, Entry};
 use tasklets::pipeline::{self, Cause};
-use tasklets::{Runtime, blocking, scope};
+use tasklets::{Runtime, scope};
 
 /// Batches between walker and printer: how far the others get ahead of one large file.
 const WINDOW: usize = 64;
@@ -21,13 +23,10 @@ const WINDOW: usize = 64;
 /// A batch is full with so many files, or once they have so many bytes: one call on another thread
 /// costs as much as a few small files, and large ones should go to different workers.
 const BATCH_FILES: usize = 64;
-const BATCH_BYTES: u64 = 1024 * 1024;
+const BATCH_BYTES: usize = 1024 * 1024;
 
 /// What is read of a file at a time.
 const BUFFER_BYTES: usize = 128 * 1024;
-
-/// Names of one directory kept at a time, up to twice this; for more it is read again.
-const NAMES: usize = 32 * 1024;
 
 const USAGE: &str = "usage: treesum [--jobs N] [--] DIR";
 
@@ -57,14 +56,14 @@ fn main() -> ExitCode {
     };
     let mut printer = Printer::new();
     let runtime = Runtime::builder().blocking_threads(jobs + 1).build(); // one is the walker's
-    let printed = runtime.run(|| sum_tree(dir, &mut printer));
+    let printed = runtime.run(|| sum_tree(&dir, &mut printer));
     printer.bar.finish_and_clear();
     let printed = printed.unwrap_or_else(|error| Err(io::Error::other(error.to_string())));
     status(printed, printer.failed)
 }
 
 /// What the command line says: a directory and how many workers; `None` if it asks for help.
-fn arguments() -> Result<Option<(Vec<u8>, usize)>, String> {
+fn arguments() -> Result<Option<(PathBuf, usize)>, String> {
     let mut given = std::env::args_os().skip(1);
     let mut jobs = available_parallelism().map_or(1, |it| it.get().min(1_024)).to_string();
     let mut dirs = Vec::new();
@@ -81,20 +80,21 @@ fn arguments() -> Result<Option<(Vec<u8>, usize)>, String> {
     let jobs = jobs.parse().ok().filter(|it| (1..=1_024).contains(it));
     let jobs = jobs.ok_or("--jobs needs a number from 1 to 1024")?;
     match <[OsString; 1]>::try_from(dirs) {
-        Ok([dir]) => Ok(Some((dir.into_vec(), jobs))),
+        Ok([dir]) => Ok(Some((dir.into(), jobs))),
         Err(dirs) => Err(format!("one DIR is needed, not {}", dirs.len())),
     }
 }
 
 /// Walks, sums and prints.
-fn sum_tree(dir: Vec<u8>, printer: &mut Printer) -> io::Result<()> {
+fn sum_tree(dir: &Path, printer: &mut Printer) -> io::Result<()> {
     scope(|s| {
         if !printer.bar.is_hidden() {
             // A second walk runs ahead, only to tell the bar how long it will be.
-            let (dir, bar) = (dir.clone(), printer.bar.clone());
-            s.spawn(move || walk(dir).for_each(|it| bar.inc_length(it.files.len() as u64)));
+            let (ahead, bar) = (fs::walk(dir), printer.bar.clone());
+            s.spawn(move || ahead.flatten().filter(is_file).for_each(|_| bar.inc_length(1)));
         }
-        let pages = pipeline::from_iter(walk(dir)).on_pool().map(Page::of).workers(WINDOW);
+        let batches = pipeline::walk(dir).batch_by(BATCH_BYTES, None, bytes);
+        let pages = batches.on_pool().map(Page::of).workers(WINDOW);
         let printed = pages.try_for_each(|page| printer.print(page)).run();
         if printed.is_err() {
             s.cancel(); // nobody need know how long the bar would have been
@@ -108,136 +108,15 @@ fn sum_tree(dir: Vec<u8>, printer: &mut Printer) -> io::Result<()> {
     printer.finish()
 }
 
-/// The batches of `dir`. The walk is lent to another thread for each and comes back.
-fn walk(dir: Vec<u8>) -> impl Iterator<Item = Batch> {
-    let mut walk = Some(Walk::new(dir));
-    std::iter::from_fn(move || {
-        let mut here = walk.take()?;
-        let (batch, rest) = blocking(move || here.next().map(|it| (it, here))).ok()??;
-        walk = Some(rest);
-        Some(batch)
-    })
+/// What an entry weighs in its batch: one that is not a file, no more than the smallest.
+fn bytes(entry: &io::Result<Entry>) -> usize {
+    let file = entry.as_ref().ok().filter(|it| is_file(it));
+    let bytes = file.map_or(0, |it| it.metadata.len());
+    usize::try_from(bytes).unwrap_or(BATCH_BYTES).max(BATCH_BYTES / BATCH_FILES)
 }
 
-/// Files that follow each other in the output, and what went wrong on the way to them.
-#[derive(Default)]
-struct Batch {
-    files: Vec<Vec<u8>>,
-    bytes: u64,
-    complaints: Vec<String>,
-}
-
-impl Batch {
-    /// Takes a file in; one that cannot be read weighs nothing.
-    fn add(&mut self, file: Vec<u8>) {
-        self.bytes += fs::symlink_metadata(OsStr::from_bytes(&file)).map_or(0, |it| it.len());
-        self.files.push(file);
-    }
-}
-
-/// A tree, in the byte order of whole paths. Each directory's names are sorted as they stand in
-/// paths, a subdirectory's with its slash: `a-`, `a/`, `a0`.
-struct Walk {
-    /// Where to begin, until it has begun.
-    start: Option<Vec<u8>>,
-    /// The directories it is in, outermost first.
-    listings: Vec<Listing>,
-}
-
-/// What is still to come of one directory.
-struct Listing {
-    /// Its path, with the slash that a name goes behind.
-    dir: Vec<u8>,
-    names: std::vec::IntoIter<Vec<u8>>,
-    /// The last of `names`, if there are more behind it that did not fit.
-    last: Option<Vec<u8>>,
-}
-
-impl Iterator for Walk {
-    type Item = Batch;
-
-    fn next(&mut self) -> Option<Batch> {
-        let mut batch = Batch::default();
-        while batch.files.len() + batch.complaints.len() < BATCH_FILES
-            && batch.bytes < BATCH_BYTES
-            && self.step(&mut batch)
-        {}
-        let is_empty = batch.files.is_empty() && batch.complaints.is_empty();
-        (!is_empty).then_some(batch)
-    }
-}
-
-impl Walk {
-    fn new(dir: Vec<u8>) -> Walk {
-        Walk { start: Some(dir), listings: Vec::new() }
-    }
-
-    /// Adds at most one file; false at the end of the tree.
-    fn step(&mut self, batch: &mut Batch) -> bool {
-        if let Some(dir) = self.start.take() {
-            self.begin(dir, batch);
-        } else if let Some(listing) = self.listings.last_mut() {
-            if let Some(name) = listing.names.next() {
-                let path = [&*listing.dir, &*name].concat();
-                if path.ends_with(b"/") { self.enter(path, b"", batch) } else { batch.add(path) }
-            } else if let Some(Listing { dir, last: Some(last), .. }) = self.listings.pop() {
-                self.enter(dir, &last, batch);
-            }
-        } else {
-            return false;
-        }
-        true
-    }
-
-    fn begin(&mut self, mut dir: Vec<u8>, batch: &mut Batch) {
-        match fs::symlink_metadata(OsStr::from_bytes(&dir)) {
-            Ok(it) if it.is_dir() => {
-                if !dir.ends_with(b"/") {
-                    dir.push(b'/');
-                }
-                self.enter(dir, b"", batch);
-            }
-            Ok(it) if it.is_file() => batch.add(dir),
-            Ok(_) => {}
-            Err(error) => batch.complaints.push(about(&dir, &error)),
-        }
-    }
-
-    /// Lists the names of `dir` behind `after`.
-    fn enter(&mut self, dir: Vec<u8>, after: &[u8], batch: &mut Batch) {
-        let entries = match fs::read_dir(OsStr::from_bytes(&dir)) {
-            Ok(entries) => entries,
-            Err(error) => return batch.complaints.push(about(&dir, &error)),
-        };
-        let mut names = Vec::new();
-        let mut all_fit = true;
-        for name in entries.map(|it| it.and_then(name_to_walk)) {
-            match name {
-                Ok(Some(name)) if *name > *after => names.push(name),
-                Ok(_) => {}
-                Err(error) => batch.complaints.push(about(&dir, &error)),
-            }
-            if names.len() == 2 * NAMES {
-                names.select_nth_unstable(NAMES);
-                names.truncate(NAMES);
-                all_fit = false;
-            }
-        }
-        names.sort_unstable();
-        names.truncate(if all_fit { 2 * NAMES } else { NAMES });
-        let last = names.last().filter(|_| !all_fit).cloned();
-        self.listings.push(Listing { dir, names: names.into_iter(), last });
-    }
-}
-
-/// An entry's name, with a slash if it is a directory; `None` if it is neither that nor a file.
-fn name_to_walk(entry: DirEntry) -> io::Result<Option<Vec<u8>>> {
-    let kind = entry.file_type()?;
-    let mut name = entry.file_name().into_vec();
-    if kind.is_dir() {
-        name.push(b'/');
-    }
-    Ok((kind.is_dir() || kind.is_file()).then_some(name))
+fn is_file(entry: &Entry) -> bool {
+    entry.metadata.is_file()
 }
 
 /// What came of a batch, ready to be printed.
@@ -250,16 +129,24 @@ struct Page {
 
 impl Page {
     /// Reads and hashes the files of `batch`.
-    fn of(batch: Batch) -> Page {
-        let Batch { files, complaints, .. } = batch;
-        let mut page = Page { lines: Vec::new(), files: files.len(), complaints };
-        for file in &files {
-            match sum(file) {
-                Ok(sum) => page.add_line(&sum, file),
-                Err(error) => page.complaints.push(about(file, &error)),
+    fn of(batch: Vec<io::Result<Entry>>) -> Page {
+        let mut page = Page::default();
+        for entry in batch {
+            match entry {
+                Ok(entry) if is_file(&entry) => page.add_file(&entry.path),
+                Ok(_) => {}
+                Err(error) => page.complaints.push(error.to_string()),
             }
         }
         page
+    }
+
+    fn add_file(&mut self, path: &Path) {
+        self.files += 1;
+        match sum(path) {
+            Ok(sum) => self.add_line(&sum, path.as_os_str().as_bytes()),
+            Err(error) => self.complaints.push(format!("{path:?}: {error}")),
+        }
     }
 
     /// Adds a line as sha256sum writes it: a backslash first tells of escapes in its name.
@@ -281,8 +168,8 @@ impl Page {
     }
 }
 
-fn sum(file: &[u8]) -> io::Result<[u8; 32]> {
-    let file = File::open(OsStr::from_bytes(file))?;
+fn sum(file: &Path) -> io::Result<[u8; 32]> {
+    let file = File::open(file)?;
     let mut sum = Sha256::new();
     io::copy(&mut BufReader::with_capacity(BUFFER_BYTES, file), &mut sum)?;
     Ok(sum.finalize().into())
@@ -336,11 +223,6 @@ fn status(printed: io::Result<()>, failed: bool) -> ExitCode {
         Ok(()) | Err(_) => {}
     }
     ExitCode::FAILURE
-}
-
-/// A line about a path, on one line whatever the path is.
-fn about(path: &[u8], error: &io::Error) -> String {
-    format!("{:?}: {error}", OsStr::from_bytes(path))
 }
 
 fn complain(text: &str) {

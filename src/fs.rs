@@ -22,10 +22,12 @@
 mod file;
 pub(crate) mod kept;
 mod read_dir;
+mod walk;
 
 pub use file::File;
 pub use read_dir::{ReadDir, read_dir};
 pub use std::fs::{DirEntry, FileType, Metadata, OpenOptions, Permissions};
+pub use walk::{Entry, Walk, walk};
 
 use crate::blocking::blocking;
 use std::io;

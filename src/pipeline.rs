@@ -85,7 +85,7 @@ pub use elsewhere::Elsewhere;
 pub use policy::{Failed, OnError};
 pub use report::{EdgeReport, Report, StageReport};
 pub use sink::{Done, Sink};
-pub use source::{from_channel, from_iter, lines, tick};
+pub use source::{from_channel, from_iter, lines, tick, walk};
 
 use network::{Emit, Inlet, Net, Outlet, Stop};
 use std::any::Any;

@@ -1,4 +1,4 @@
-//! Sources: iterators, channels, lines, ticks.
+//! Sources: iterators, channels, lines, trees of folders, ticks.
 //!
 //! Always: a source is asked for an item only when the one before has been taken; that it was
 //! stopped is not taken for the end of its items.
@@ -6,10 +6,12 @@
 use super::network::{Emit, Gate, Stop};
 use super::{Pipeline, Settings};
 use crate::channel::Receiver;
+use crate::fs::{self, Entry};
 use crate::kernel::running;
 use crate::operation::Operation;
 use crate::time;
 use std::io::{self, BufRead};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -69,6 +71,25 @@ pub fn from_channel<'env, T: 'static>(from: Receiver<T>) -> Pipeline<'env, T> {
 pub fn lines<'env>(from: impl BufRead + 'env) -> Pipeline<'env, io::Result<String>> {
     let mut failed = false;
     from_iter(from.lines().take_while(move |it| !std::mem::replace(&mut failed, it.is_err())))
+}
+
+/// All that is at and under `root`, in the order of paths: see [`fs::walk`]. What cannot be read is
+/// an item, too.
+///
+/// The folders are read on the [blocking pool](crate::blocking()): other stages work meanwhile.
+///
+/// ```
+/// use tasklets::{pipeline, run};
+/// let done = run(|| {
+///     let all = pipeline::walk("src");
+///     let files = all.filter_map(|it| it.ok().filter(|it| it.metadata.is_file()));
+///     let texts = files.on_pool().try_map(|it| std::fs::read_to_string(&it.path)).workers(4);
+///     texts.fold(0, |lines, text| lines + text.lines().count()).run()
+/// });
+/// assert!(done.unwrap().value > 1_000);
+/// ```
+pub fn walk<'env>(root: impl AsRef<Path>) -> Pipeline<'env, io::Result<Entry>> {
+    from_iter(fs::walk(root))
 }
 
 /// The time, every `period`, for ever: see [`crate::tick`].

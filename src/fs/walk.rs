@@ -1,0 +1,212 @@
+//! All that is in a tree of folders, read some entries at a time.
+//!
+//! Always: in a tree that nobody changes meanwhile each entry comes once, in the byte order of
+//! whole paths, a folder's with its slash (`a-`, `a/`, `a/b`, `a0`), so a folder comes right before
+//! what is in it. Links are not followed. What is kept is bounded, however large a folder is: of
+//! one with too many names it is listed again from where it has come to.
+//! Walk: `Open -> Ended`.
+
+use crate::blocking::blocking;
+use std::collections::VecDeque;
+use std::error::Error;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::{DirEntry, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Entries that are read at a time: a call costs more than an entry.
+const SOME: usize = 64;
+
+/// Names of one folder kept at a time, up to twice this; for more it is listed again.
+const NAMES: usize = 32 * 1024;
+
+/// All that is at and under `root`: depth first, each folder's entries in the order of their names.
+///
+/// The order is the byte order of whole paths, if a folder's ends with a slash: of files that of
+/// `find -type f | LC_ALL=C sort`. Folders come before what is in them; links are given, as links,
+/// and not followed. Of a folder no more than 65,536 names are in memory.
+///
+/// # Errors
+/// What cannot be read is an item, and the walk goes on behind it: its text begins with the path,
+/// its kind is that of the OS's error, which is its [source](Error::source). If the tasklet is
+/// stopped, or the [blocking](crate::blocking()) call is refused, that is the last item.
+///
+/// ```
+/// use tasklets::{fs, run};
+/// let paths = run(|| fs::walk("src/fs").map(|it| it.map(|it| it.path)).collect::<Vec<_>>());
+/// let names = paths.iter().map(|it| it.as_ref().unwrap().to_str().unwrap());
+/// assert!(names.clone().is_sorted() && names.collect::<Vec<_>>().contains(&"src/fs/walk.rs"));
+///
+/// let missing = run(|| fs::walk("no such folder").next()).unwrap().unwrap_err();
+/// assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
+/// assert!(missing.to_string().starts_with("\"no such folder\": "));
+/// ```
+#[doc(alias("walkdir", "find", "nftw", "fts"))]
+pub fn walk(root: impl AsRef<Path>) -> Walk {
+    let tree = Tree { root: Some(root.as_ref().to_owned()), listings: Vec::new() };
+    Walk { tree: Some(tree), some: VecDeque::new() }
+}
+
+/// What [`walk`] finds.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Entry {
+    /// Where it is: the root as it was given, and names behind it.
+    pub path: PathBuf,
+    /// What the OS knows of it; of a link itself.
+    pub metadata: Metadata,
+}
+
+/// Made by [`walk`].
+pub struct Walk {
+    /// Lent to another thread for each call; `None` when it has ended.
+    tree: Option<Tree>,
+    some: Found,
+}
+
+impl Iterator for Walk {
+    type Item = io::Result<Entry>;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<io::Result<Entry>> {
+        if self.some.is_empty()
+            && let Some(mut tree) = self.tree.take()
+        {
+            let read = blocking(move || {
+                let mut some = Found::new();
+                while some.len() < SOME {
+                    if !tree.step(&mut some) {
+                        return (None, some);
+                    }
+                }
+                (Some(tree), some)
+            });
+            match read {
+                Ok((tree, some)) => (self.tree, self.some) = (tree, some),
+                Err(why) => return Some(Err(why.into())),
+            }
+        }
+        self.some.pop_front()
+    }
+}
+
+impl fmt::Debug for Walk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Walk").field("ended", &self.tree.is_none()).finish_non_exhaustive()
+    }
+}
+
+/// What is still to come.
+struct Tree {
+    /// Where to begin, until it has begun.
+    root: Option<PathBuf>,
+    /// The folders it is in, outermost first.
+    listings: Vec<Listing>,
+}
+
+/// What is still to come of one folder.
+struct Listing {
+    folder: PathBuf,
+    /// In order; of folders with a slash behind.
+    names: std::vec::IntoIter<OsString>,
+    /// The last of `names`, if there are more behind it that did not fit.
+    last: Option<OsString>,
+}
+
+/// Where entries and errors go.
+type Found = VecDeque<io::Result<Entry>>;
+
+impl Tree {
+    /// Finds at most one entry; false at the end of the tree.
+    fn step(&mut self, found: &mut Found) -> bool {
+        if let Some(root) = self.root.take() {
+            self.find(root, found);
+        } else if let Some(listing) = self.listings.last_mut() {
+            if let Some(name) = listing.names.next() {
+                let name = Path::new(&name).file_name().expect("a name, maybe with a slash");
+                let path = listing.folder.join(name);
+                self.find(path, found);
+            } else if let Some(Listing { folder, last: Some(last), .. }) = self.listings.pop() {
+                self.enter(folder, &last, found);
+            }
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Looks at what is there; what is in it comes next.
+    fn find(&mut self, path: PathBuf, found: &mut Found) {
+        match std::fs::symlink_metadata(&path) {
+            Ok(metadata) => {
+                let is_folder = metadata.is_dir();
+                found.push_back(Ok(Entry { path: path.clone(), metadata }));
+                if is_folder {
+                    self.enter(path, OsStr::new(""), found);
+                }
+            }
+            Err(error) => found.push_back(Err(about(&path, error))),
+        }
+    }
+
+    /// Lists the names in `folder` behind `after`.
+    fn enter(&mut self, folder: PathBuf, after: &OsStr, found: &mut Found) {
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) => return found.push_back(Err(about(&folder, error))),
+        };
+        let (mut names, mut all_fit) = (Vec::new(), true);
+        for name in entries.map(|it| it.and_then(|it| name_to_sort(&it))) {
+            match name {
+                Ok(name) if *name > *after => names.push(name),
+                Ok(_) => {}
+                Err(error) => found.push_back(Err(about(&folder, error))),
+            }
+            if names.len() == 2 * NAMES {
+                names.select_nth_unstable(NAMES);
+                names.truncate(NAMES);
+                all_fit = false;
+            }
+        }
+        names.sort_unstable();
+        if !all_fit {
+            names.truncate(NAMES); // some behind them have been left out
+        }
+        let last = names.last().filter(|_| !all_fit).cloned();
+        self.listings.push(Listing { folder, names: names.into_iter(), last });
+    }
+}
+
+/// An entry's name, with a slash if it is a folder.
+fn name_to_sort(entry: &DirEntry) -> io::Result<OsString> {
+    let mut name = entry.file_name();
+    if entry.file_type()?.is_dir() {
+        name.push("/");
+    }
+    Ok(name)
+}
+
+/// What went wrong, and where.
+#[derive(Debug)]
+struct About {
+    path: PathBuf,
+    error: io::Error,
+}
+
+fn about(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), About { path: path.to_owned(), error })
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Quoted, so that it is one line whatever the path is.
+        write!(f, "{:?}: {}", self.path, self.error)
+    }
+}
+
+impl Error for About {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
