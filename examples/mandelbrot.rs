@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Always: rows are worked on in parallel and printed one after the other; no more of them than
-//! there are workers are in memory.
+//! there are workers are in memory. A terminal on stderr shows how far it is.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -44,8 +44,8 @@ fn main() -> ExitCode {
         let mut out = io::stdout().lock();
         writeln!(out, "P5 {width} {width} {STEPS}")?;
         let rows = pipeline::from_iter(0..width).on_pool().map(move |y| row(y, width));
-        let printed = rows.workers(4 * threads).try_for_each(|row| out.write_all(&row)).run();
-        printed.map(drop).map_err(|it| io::Error::other(it.to_string()))
+        let printed = rows.workers(4 * threads).try_for_each(|row| out.write_all(&row));
+        printed.progress().run().map(drop).map_err(|it| io::Error::other(it.to_string()))
     });
     match drawn {
         Ok(Ok(())) => ExitCode::SUCCESS,

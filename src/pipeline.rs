@@ -74,6 +74,8 @@ mod meter;
 mod network;
 mod order;
 mod policy;
+#[cfg(feature = "progress")]
+mod progress;
 mod report;
 mod shape;
 mod sink;
@@ -82,6 +84,8 @@ mod split;
 mod work;
 
 pub use elsewhere::Elsewhere;
+#[cfg(feature = "progress")]
+pub use indicatif::MultiProgress;
 pub use policy::{Failed, OnError};
 pub use report::{EdgeReport, Report, StageReport};
 pub use sink::{Done, Sink};

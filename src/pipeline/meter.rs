@@ -75,8 +75,8 @@ impl Meter {
 
     /// So many of those in hand have been seen to as they should.
     pub(super) fn delivered(&self, items: u64) {
-        self.put_down(items);
         self.facts.count(|it| it.delivered += items);
+        self.put_down(items);
     }
 
     /// All that is in hand has been seen to.
@@ -86,8 +86,8 @@ impl Meter {
 
     /// One of those in hand failed.
     pub(super) fn failed(&self) {
-        self.put_down(1);
         self.facts.count(|it| it.failed += 1);
+        self.put_down(1);
     }
 
     /// Nobody wants what is in hand.
@@ -107,6 +107,10 @@ impl Meter {
     fn put_down(&self, items: u64) {
         let left = self.in_hand.get().checked_sub(items);
         self.in_hand.set(left.expect("what is put down was in hand"));
+        #[cfg(feature = "progress")]
+        if items > 0 {
+            self.facts.show();
+        }
     }
 
     fn lap(&self, add: impl FnOnce(&mut super::report::Counts, Nanos)) {

@@ -89,6 +89,9 @@ pub(super) struct Net<'scope, 'env: 'scope> {
     pub(super) in_flight: Option<usize>,
     /// The stages that failed, and why.
     pub(super) failed: Rc<RefCell<Vec<Failure>>>,
+    /// Where progress is shown.
+    #[cfg(feature = "progress")]
+    pub(super) lines: Option<indicatif::MultiProgress>,
 }
 
 /// The receiving end of what a stage gives.
@@ -104,7 +107,10 @@ impl<'scope, 'env> Net<'scope, 'env> {
         let mut stages = self.stages.borrow_mut();
         let number = stages.len();
         let name = settings.name.clone().unwrap_or_else(|| format!("{kind} {number}"));
-        let facts = Rc::new(Facts::new(number, name, settings.workers.unwrap_or(1)));
+        let facts = Facts::new(number, name, settings.workers.unwrap_or(1));
+        #[cfg(feature = "progress")]
+        let facts = facts.shown_on(self.lines.as_ref());
+        let facts = Rc::new(facts);
         stages.push(facts.clone());
         facts
     }

@@ -32,11 +32,44 @@ pub(super) struct Facts {
     pub(super) name: String,
     pub(super) workers: usize,
     counts: Cell<Counts>,
+    /// Where its progress is shown.
+    #[cfg(feature = "progress")]
+    line: Option<super::progress::Line>,
 }
 
 impl Facts {
     pub(super) fn new(number: usize, name: String, workers: usize) -> Facts {
-        Facts { number, name, workers, counts: Cell::default() }
+        Facts {
+            number,
+            name,
+            workers,
+            counts: Cell::default(),
+            #[cfg(feature = "progress")]
+            line: None,
+        }
+    }
+
+    #[cfg(feature = "progress")]
+    pub(super) fn shown_on(mut self, lines: Option<&indicatif::MultiProgress>) -> Facts {
+        self.line = lines.map(|it| super::progress::Line::new(it, &self.name));
+        self
+    }
+
+    /// Of the items of a source, `hint` tells how many there will be.
+    #[cfg(feature = "progress")]
+    pub(super) fn expect(&self, hint: impl FnOnce() -> (usize, Option<usize>)) {
+        if let Some(line) = &self.line {
+            line.expect(hint());
+        }
+    }
+
+    /// Items have been delivered, or have failed.
+    #[cfg(feature = "progress")]
+    pub(super) fn show(&self) {
+        if let Some(line) = &self.line {
+            let Counts { delivered, failed, .. } = self.counts.get();
+            line.show(delivered + failed);
+        }
     }
 
     pub(super) fn count(&self, change: impl FnOnce(&mut Counts)) {

@@ -24,6 +24,9 @@ pub struct Sink<'env, R> {
     attach: Attach<'env, R>,
     settings: Settings,
     in_flight: Option<usize>,
+    /// Where its progress is shown.
+    #[cfg(feature = "progress")]
+    pub(super) lines: Option<indicatif::MultiProgress>,
 }
 
 /// Makes the stages, the sink's last, which leaves its result there.
@@ -77,7 +80,15 @@ impl<'env, R: 'env> Sink<'env, R> {
         let in_flight = self.in_flight;
         let value = scope(|scope| {
             let (stages, edges, failed) = (stages.clone(), edges.clone(), failed.clone());
-            let net = Net { scope, stages, edges, in_flight, failed };
+            let net = Net {
+                scope,
+                stages,
+                edges,
+                in_flight,
+                failed,
+                #[cfg(feature = "progress")]
+                lines: self.lines,
+            };
             (self.attach)(&net, self.settings)
         });
         let report = Report::new(&stages.borrow(), &edges.borrow(), time::now() - start);
@@ -165,7 +176,13 @@ impl<'env, T: 'static> Pipeline<'env, T> {
             });
             value
         });
-        Sink { attach, settings: Settings::default(), in_flight: None }
+        Sink {
+            attach,
+            settings: Settings::default(),
+            in_flight: None,
+            #[cfg(feature = "progress")]
+            lines: None,
+        }
     }
 
     /// Collects the items.

@@ -33,6 +33,8 @@ where
 {
     source("source", move |emit, mut gate| {
         let mut items = items.into_iter();
+        #[cfg(feature = "progress")]
+        emit.meter.facts.expect(|| items.size_hint());
         loop {
             emit.meter.all_delivered();
             let ticket = gate.as_mut().map(Gate::admit).transpose()?;
