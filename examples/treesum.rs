@@ -93,8 +93,8 @@ fn sum_tree(dir: &Path, printer: &mut Printer) -> io::Result<()> {
             let (ahead, bar) = (fs::walk(dir), printer.bar.clone());
             s.spawn(move || ahead.flatten().filter(is_file).for_each(|_| bar.inc_length(1)));
         }
-        let batches = pipeline::walk(dir).batch_by(BATCH_BYTES, None, bytes);
-        let pages = batches.on_pool().map(Page::of).workers(WINDOW);
+        let pages =
+            pipeline::from_iter(batches(fs::walk(dir))).on_pool().map(Page::of).workers(WINDOW);
         let printed = pages.try_for_each(|page| printer.print(page)).run();
         if printed.is_err() {
             s.cancel(); // nobody need know how long the bar would have been
@@ -106,6 +106,20 @@ fn sum_tree(dir: &Path, printer: &mut Printer) -> io::Result<()> {
     })?;
     printer.bar.abandon(); // draws it once more, now that its length is known
     printer.finish()
+}
+
+/// Entries that go together: batched here, for a stage would be given each of them by itself.
+fn batches(mut walk: fs::Walk) -> impl Iterator<Item = Vec<io::Result<Entry>>> {
+    std::iter::from_fn(move || {
+        let (mut batch, mut weight) = (Vec::new(), 0);
+        while weight < BATCH_BYTES
+            && let Some(entry) = walk.next()
+        {
+            weight += bytes(&entry);
+            batch.push(entry);
+        }
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 /// What an entry weighs in its batch: one that is not a file, no more than the smallest.
