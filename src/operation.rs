@@ -187,6 +187,9 @@ impl<O: Operation + ?Sized> Arm for &mut O {
     fn withdraw(&mut self, wait: &Wait, branch: u32) {
         (**self).withdraw(wait, branch);
     }
+    fn withdraw_losers(&mut self, wait: &Wait, branch: u32, won: u32) {
+        (**self).withdraw_losers(wait, branch, won);
+    }
     fn complete(&mut self, branch: u32, closed: bool, at: &'static Location<'static>) -> bool {
         (**self).complete(branch, closed, at)
     }
@@ -235,6 +238,9 @@ impl<O: Arm, F> Arm for Map<O, F> {
     }
     fn withdraw(&mut self, wait: &Wait, branch: u32) {
         self.operation.withdraw(wait, branch);
+    }
+    fn withdraw_losers(&mut self, wait: &Wait, branch: u32, won: u32) {
+        self.operation.withdraw_losers(wait, branch, won);
     }
     fn complete(&mut self, branch: u32, closed: bool, at: &'static Location<'static>) -> bool {
         self.operation.complete(branch, closed, at)
@@ -287,6 +293,9 @@ impl<O: Arm> Arm for OnlyIf<O> {
         if self.enabled {
             self.operation.withdraw(wait, branch);
         }
+    }
+    fn withdraw_losers(&mut self, wait: &Wait, branch: u32, won: u32) {
+        self.operation.withdraw_losers(wait, branch, won);
     }
     fn complete(&mut self, branch: u32, closed: bool, at: &'static Location<'static>) -> bool {
         self.operation.complete(branch, closed, at)
@@ -356,6 +365,16 @@ impl<L: Arm, R: Arm> Arm for Or<L, R> {
     fn withdraw(&mut self, wait: &Wait, branch: u32) {
         self.left.withdraw(wait, branch);
         self.right.withdraw(wait, branch + self.left.width());
+    }
+    fn withdraw_losers(&mut self, wait: &Wait, branch: u32, won: u32) {
+        let left = self.left.width();
+        if won < left {
+            self.left.withdraw_losers(wait, branch, won);
+            self.right.withdraw(wait, branch + left);
+        } else {
+            self.left.withdraw(wait, branch);
+            self.right.withdraw_losers(wait, branch + left, won - left);
+        }
     }
     fn complete(&mut self, branch: u32, closed: bool, at: &'static Location<'static>) -> bool {
         let left = self.left.width();

@@ -36,7 +36,9 @@
 //! [`run`](Sink::run) returns an [`Error`] with the name of the stage, when nothing runs any more.
 //! [`OnError`] says what else to do with an item that fails. A sink that wants no more (such as
 //! [`take`](Pipeline::take)) ends the stages before it; what they have in hand is *returned*: each
-//! item is delivered, failed or returned, and the [`Report`] counts all three at each stage.
+//! item is delivered, failed or returned, and the [`Report`] counts all three at each stage. A
+//! stage that waits for its input finds out when the next item comes: where that may be never, as
+//! behind a channel whose senders stay, [`run_until`](Sink::run_until) says when it is enough.
 //!
 //! # Cycles
 //!

@@ -373,3 +373,53 @@ fn a_market_of_mixed_selects_loses_and_doubles_nothing() {
     drop((tx, rx));
     assert_eq!(alive.load(Ordering::Relaxed), 0);
 }
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn what_wins_inside_of_an_or_while_it_waits_is_not_lost() {
+    run(|| {
+        let rounds = within(LONG, || {
+            for round in 0..300 {
+                let (tx, rx) = shared::channel();
+                let (_never, silent) = channel::<u32>();
+                let there = thread::spawn(move || tx.send(round));
+                let either = silent.receiving().or(rx.receiving()).wait();
+                assert_eq!(either, Ok(round));
+                assert_eq!(there.join().unwrap(), Ok(()));
+            }
+        });
+        assert!(!rounds.expired, "it came, and was lost");
+    });
+}
+
+#[test]
+fn what_is_sent_inside_of_an_or_while_it_waits_is_sent_once() {
+    run(|| {
+        let rounds = within(LONG, || {
+            for round in 0..300 {
+                let (tx, rx) = shared::channel();
+                let (_never, silent) = channel::<()>();
+                let there = thread::spawn(move || rx.iter().collect::<Vec<_>>());
+                let sent = tx.sending(round).map(|it| it.is_ok());
+                assert!(silent.receiving().map(|_| false).or(sent).wait());
+                drop(tx);
+                assert_eq!(there.join().unwrap(), [round]);
+            }
+        });
+        assert!(!rounds.expired, "it was taken, and nobody was told");
+    });
+}
+
+#[test]
+fn a_plain_thread_loses_nothing_that_wins_inside_of_an_or_either() {
+    let (tx, rx) = shared::channel();
+    let (_never, silent) = shared::channel::<u32>();
+    let there = thread::spawn(move || (0..300).all(|it| tx.send(it).is_ok()));
+    for round in 0..300 {
+        let either = silent.receiving().or(rx.receiving()).or(silent.receiving());
+        assert_eq!(either.wait(), Ok(round));
+    }
+    assert!(there.join().unwrap());
+}

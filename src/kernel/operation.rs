@@ -56,6 +56,8 @@ pub trait Arm {
     fn publish(&mut self, wait: &Wait, branch: u32) -> u32;
     /// Takes the offers back.
     fn withdraw(&mut self, wait: &Wait, branch: u32);
+    /// Takes back those that lose to branch number `won` of it, which is about to complete.
+    fn withdraw_losers(&mut self, _wait: &Wait, _branch: u32, _won: u32) {}
     /// Branch number `branch` of it has won; false if the partner went away again.
     fn complete(&mut self, branch: u32, closed: bool, at: &'static Location<'static>) -> bool;
     /// Ends it without effect.
@@ -260,8 +262,9 @@ impl Offered {
             if (branch..end).contains(&won) {
                 winner = Some((index, won - branch));
             }
-            if winner.is_none_or(|(it, _)| it != index) || arm.width() > 1 {
-                arm.withdraw(&self.wait, branch);
+            match winner {
+                Some((it, own)) if it == index => arm.withdraw_losers(&self.wait, branch, own),
+                _ => arm.withdraw(&self.wait, branch),
             }
             branch = end;
         }
