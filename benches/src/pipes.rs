@@ -161,6 +161,7 @@ fn ordered_here(count: u64) -> Sample {
 }
 
 fn ordered_rayon(count: u64) -> Sample {
+    use_all_cores(); // before there are threads, which keep what they inherit
     let pool = rayon::ThreadPoolBuilder::new().num_threads(WORKERS).build().unwrap();
     ordered(count, |items| {
         // It keeps no order: its results are put back into it when all are there.
@@ -178,6 +179,7 @@ fn ordered_pariter(count: u64) -> Sample {
 }
 
 fn ordered_tokio(count: u64) -> Sample {
+    use_all_cores(); // as for rayon
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(WORKERS).build().unwrap();
     ordered(count, |items| {
