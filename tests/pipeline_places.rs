@@ -1,5 +1,7 @@
 //! Stages that work on other OS threads: what holds of one that works here holds of them.
 
+mod support;
+
 use proptest::prelude::*;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -299,4 +301,25 @@ fn stages_of_several_pipelines_share_a_group() {
     });
     let expected = (0..500_u64).map(|it| it * it).filter(|it| it % 2 == 0).sum::<u64>();
     assert_eq!(sums.unwrap(), (expected, expected));
+}
+
+/// Who works on the threads of a group and does not heed that it is cancelled.
+fn deaf(_: u32) -> u32 {
+    loop {
+        let _ = sleep(Duration::from_micros(10));
+    }
+}
+
+#[test]
+fn who_will_not_be_cancelled_on_a_worker_is_unwound_and_nothing_waits_for_it() {
+    let ended = support::Isolation::default().run(|| {
+        let workers = shared::workers(1).unwrap();
+        let error = run(|| {
+            let line = pipeline::from_iter(0..9).on_workers(&workers).map(deaf);
+            line.count().run_until(tasklets::after(Duration::from_millis(1))).unwrap_err()
+        });
+        assert!(matches!(error.cause, pipeline::Cause::Halted(_)), "{error}");
+        drop(workers);
+    });
+    ended.map(support::Ended::well);
 }

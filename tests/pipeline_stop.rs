@@ -113,3 +113,19 @@ fn a_source_that_is_stopped_while_it_waits_has_not_come_to_its_end() {
         });
     }
 }
+
+#[test]
+fn who_is_cancelled_while_nothing_may_end_its_pipeline_cancels_that() {
+    let done = run(|| {
+        let endless = spawn(|| {
+            let never = tasklets::after(Duration::ZERO);
+            let line = pipeline::tick(Duration::from_secs(3_600)).count();
+            line.run_until(tasklets::Operation::only_if(never, false)).map(drop)
+        });
+        tasklets::yield_now();
+        endless.cancel();
+        within(Duration::from_secs(60), || endless.join())
+    });
+    assert!(!done.expired, "it goes on");
+    assert!(is_stopped(&done.value.unwrap().unwrap_err().cause));
+}

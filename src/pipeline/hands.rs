@@ -4,7 +4,7 @@
 //! does not go away before, whatever stops it. Load: `Sent -> Begun -> Answered`.
 
 use super::Cause;
-use super::network::Stop;
+use super::network::{Stop, own};
 use crate::blocking::{Unanswered, blocking_or};
 use crate::error::{Halt, JoinError};
 use crate::kernel::announce;
@@ -63,7 +63,8 @@ impl<F> Order<F> {
             if self.enough.load(Ordering::Relaxed) {
                 break;
             }
-            results.push(catch_unwind(AssertUnwindSafe(|| (self.work)(value))));
+            let result = catch_unwind(AssertUnwindSafe(|| (self.work)(value)));
+            results.push(result.map_err(own)); // who is unwound goes on being so
             if results.last().is_some_and(Result::is_err) {
                 break;
             }

@@ -194,7 +194,7 @@ impl Drop for Unbegun {
 }
 
 /// A panic of the user's; that by which a tasklet is ended goes on.
-fn own(panic: Box<dyn Any + Send>) -> Box<dyn Any + Send> {
+pub(super) fn own(panic: Box<dyn Any + Send>) -> Box<dyn Any + Send> {
     if panic.is::<Unwound>() || stack::is_cancel(&*panic) {
         resume_unwind(panic);
     }

@@ -134,7 +134,10 @@ impl<'env, R: 'env> Sink<'env, R> {
                 let _running = running;
                 self.run()
             });
-            if select::select(&mut [&mut stop, &mut over.receiving()]) == 0 {
+            let mut over = over.receiving();
+            let stopped = select::select(&mut [&mut stop, &mut over]) == 0;
+            // The caller may have been stopped while it waited.
+            if stopped || over.take() != Err(Halt::Closed) {
                 runner.cancel(); // and so its stages, which it waits for
             }
             shield(|| runner.join()).unwrap_or_else(|error| Err(never_ran(error)))
