@@ -11,7 +11,9 @@ use std::panic::panic_any;
 use std::rc::Rc;
 use std::time::Duration;
 use tasklets::net::{Accept, Serve, TcpListener, TcpStream, UnixStream};
-use tasklets::{Never, Operation, TaskletRef, channel, current, run, spawn, within, yield_now};
+use tasklets::{
+    Never, Operation, Runtime, TaskletRef, after, channel, current, run, spawn, within, yield_now,
+};
 
 /// The crate looks at all descriptors anew every second: what only that mends takes longer than
 /// this if it is done as often as this.
@@ -198,4 +200,35 @@ fn an_error_of_a_connection_that_has_yet_to_be_accepted_ends_no_server() {
         let served = Serve::new().run(&listener, &stopped, |_, _| {});
         assert_eq!(served.unwrap().connections, 1);
     });
+}
+
+/// Whose every connection fails before it is accepted, at once.
+struct Hopeless(Cell<u64>);
+
+impl Accept for Hopeless {
+    type Stream = TcpStream;
+    type Peer = SocketAddr;
+
+    fn accepting(&self) -> impl Operation<Output = io::Result<(TcpStream, SocketAddr)>> + '_ {
+        after(Duration::ZERO).map(|_| {
+            self.0.set(self.0.get() + 1);
+            Err(io::Error::from_raw_os_error(libc::EHOSTUNREACH))
+        })
+    }
+}
+
+#[test]
+fn a_server_rests_between_errors_that_may_last() {
+    let runtime = Runtime::builder().virtual_clock(true).build();
+    let tries = runtime.run(|| {
+        let (stop, stopped) = channel::<Never>();
+        spawn(move || {
+            after(Duration::from_secs(60)).wait().unwrap();
+            drop(stop);
+        });
+        let listener = Hopeless(Cell::new(0));
+        Serve::new().run(&listener, &stopped, |_, _| {}).unwrap();
+        listener.0.get()
+    });
+    assert!((60..80).contains(&tries.unwrap()));
 }

@@ -267,13 +267,7 @@ impl<F> Server<'_, F> {
                     active.set(active.get() + 1);
                     s.spawn(move || self.handle(stream, peer, active));
                 }
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
-                    if error.get_ref().is_some() {
-                        return Err(error); // this tasklet has been cancelled
-                    }
-                }
-                Err(error) if is_of_connection(&error) => {}
-                Err(error) if is_want(&error) => {
+                Err(error) if is_of_connection(&error) || is_want(&error) => {
                     select! {
                         op(after(rest)) -> it => it.map(|_| ())?,
                         recv(stop) -> it => return ended(it),
@@ -331,6 +325,7 @@ fn ended(stop: Result<Never, crate::error::Halt>) -> io::Result<()> {
 /// Whether it is about a connection that has failed before it was accepted: see accept(2).
 fn is_of_connection(error: &io::Error) -> bool {
     let failed = [
+        libc::ECONNABORTED,
         libc::ENETDOWN,
         libc::EPROTO,
         libc::ENOPROTOOPT,

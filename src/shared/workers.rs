@@ -436,8 +436,13 @@ fn unjoined(payload: Box<dyn Any + Send>) -> RunError {
 impl Drop for Group {
     fn drop(&mut self) {
         // Left in handles that were dropped after the shutdown: nobody else will tell.
-        let panics = std::mem::take(self.panics.get_mut());
-        panics.into_iter().for_each(|it| eprintln!("tasklets: a worker ended: {}", unjoined(it)));
+        for panic in std::mem::take(self.panics.get_mut()) {
+            let untold = unjoined(panic);
+            eprintln!("tasklets: a worker ended: {untold}");
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(untold))) {
+                std::mem::forget(again); // who knows what that does when it is dropped
+            }
+        }
     }
 }
 
