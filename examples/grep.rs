@@ -57,7 +57,8 @@ fn search(pattern: &Regex, path: &PathBuf) -> Found {
     Ok(lines)
 }
 
-/// The files under `path`, each directory's in the order in which the OS lists them.
+/// The files under `path`, each directory's in the order in which the OS lists them, as GNU grep
+/// has them; `tasklets::fs::walk` sorts.
 fn walk(path: PathBuf) -> impl Iterator<Item = PathBuf> {
     let mut left = vec![path];
     std::iter::from_fn(move || {

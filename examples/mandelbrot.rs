@@ -6,11 +6,13 @@
 //! ```
 //!
 //! Always: rows are worked on in parallel and printed one after the other; no more of them than
-//! there are workers are in memory. A terminal on stderr shows how far it is.
+//! there are workers are in memory. A terminal on stderr shows how far it is. Ctrl-C ends it behind
+//! a whole row, with status 130.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use tasklets::{Runtime, pipeline};
+use tasklets::pipeline::{self, Cause};
+use tasklets::{Halt, Runtime, ctrl_c};
 
 const STEPS: u8 = 255;
 
@@ -41,14 +43,21 @@ fn main() -> ExitCode {
     let threads = std::thread::available_parallelism().map_or(1, |it| it.get());
     let runtime = Runtime::builder().blocking_threads(threads).build();
     let drawn = runtime.run(|| {
-        let mut out = io::stdout().lock();
+        let (stop, mut out) = (ctrl_c()?, io::stdout().lock());
         writeln!(out, "P5 {width} {width} {STEPS}")?;
         let rows = pipeline::from_iter(0..width).on_pool().map(move |y| row(y, width));
         let printed = rows.workers(4 * threads).try_for_each(|row| out.write_all(&row));
-        printed.progress().run().map(drop).map_err(|it| io::Error::other(it.to_string()))
+        match printed.progress().run_until(stop) {
+            Ok(_) => Ok(ExitCode::SUCCESS),
+            Err(error) if matches!(error.cause, Cause::Halted(Halt::Cancelled)) => {
+                eprintln!("mandelbrot: stopped");
+                Ok(ExitCode::from(130))
+            }
+            Err(error) => Err(io::Error::other(error.to_string())),
+        }
     });
     match drawn {
-        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Ok(status)) => status,
         Ok(Err(error)) => (eprintln!("mandelbrot: {error}"), ExitCode::FAILURE).1,
         Err(error) => (eprintln!("mandelbrot: {error}"), ExitCode::FAILURE).1,
     }

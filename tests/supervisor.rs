@@ -1,33 +1,13 @@
 //! The example `supervisor`, driven as a process of its own, with signals from outside.
 #![cfg(all(target_os = "linux", not(miri)))]
 
-use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Lines};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
-use tasklets::Signal;
+mod support;
 
-/// The example, as it is now: `cargo test --test supervisor` by itself would not build it.
-fn example() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let profile_dir = test.parent().and_then(Path::parent).unwrap();
-        let profile = match profile_dir.file_name().and_then(OsStr::to_str).unwrap() {
-            "debug" => "dev",
-            other => other,
-        };
-        if let Some(cargo) = std::env::var_os("CARGO") {
-            let mut build = Command::new(cargo);
-            build.args(["build", "--quiet", "--offline", "--example", "supervisor"]);
-            build.args(["--profile", profile, "--target-dir"]).arg(profile_dir.parent().unwrap());
-            build.current_dir(env!("CARGO_MANIFEST_DIR"));
-            assert!(build.status().unwrap().success(), "the example does not compile");
-        }
-        profile_dir.join("examples/supervisor")
-    })
-}
+use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use support::example::built;
+use tasklets::Signal;
 
 /// A supervisor, killed with its children if a test fails.
 struct Supervisor {
@@ -40,7 +20,7 @@ struct Supervisor {
 
 impl Supervisor {
     fn start(programs: &[&str]) -> Supervisor {
-        let mut command = Command::new(example());
+        let mut command = Command::new(built("supervisor"));
         let mut process = command.args(programs).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         Supervisor { process, lines, unheard: Vec::new(), programs: Vec::new() }

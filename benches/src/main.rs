@@ -20,6 +20,7 @@ mod run;
 mod sample;
 mod threads;
 mod tokio_peers;
+mod tools;
 mod workload;
 
 use options::{Command, Options};
@@ -34,6 +35,7 @@ fn entries() -> Vec<sample::Entry> {
     entries.extend(threads::entries());
     entries.extend(across::entries());
     entries.extend(pipes::entries());
+    entries.extend(tools::entries());
     entries.extend(net::entries());
     entries.extend(go::entries());
     entries.retain(|entry| entry.bench != net::CROWD || net::crowd_has_room());

@@ -27,6 +27,8 @@ pub const BENCHES: &[&str] = &[
     "pipe16",
     "batch",
     "ordered",
+    "logstat",
+    "grep",
     "tcp1",
     "tcp64",
     "tcp1000",
@@ -55,6 +57,12 @@ pub fn spin(rounds: u64) -> u64 {
     let mixed =
         (0..rounds).fold(1_u64, |it, round| it.wrapping_mul(0x9E37_79B9).wrapping_add(round));
     std::hint::black_box(mixed) & 7
+}
+
+/// A number below `bound`, which is not zero; always the same for the same `index`.
+pub fn below(index: u64, bound: u64) -> u64 {
+    let mixed = index.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ((mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32) % bound
 }
 
 /// The work for an item of `ordered`: 25,000 to 175,000 rounds, the same for every peer.
