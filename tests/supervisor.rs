@@ -54,11 +54,12 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         if self.process.try_wait().unwrap().is_none() {
+            // First who would start them again.
+            drop(self.process.kill());
+            drop(self.process.wait());
             for program in &self.programs {
                 send(Signal::Kill, *program);
             }
-            drop(self.process.kill());
-            drop(self.process.wait());
         }
     }
 }
@@ -85,6 +86,7 @@ fn when_all_have_succeeded_it_ends() {
 #[test]
 fn who_fails_or_is_killed_is_started_again() {
     let mut it = Supervisor::start(&["false", "sleep 1000"]);
+    it.started("sleep 1000");
     for _ in 0..3 {
         it.started("false");
         it.heard("false: exit status: 1");
