@@ -36,19 +36,20 @@ pub fn entries() -> Vec<Entry> {
 
 /// One of the crate's examples, built if it has to be.
 fn example(name: &str) -> Command {
-    let manifest = format!("{}/../Cargo.toml", env!("CARGO_MANIFEST_DIR"));
-    let target = format!("{}/target/examples", env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // Where the crate's own build is, so that it need not be done twice.
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--release", "--locked", "--example", name]);
-    build.args(["--manifest-path", &manifest, "--target-dir", &target]);
+    build.arg("--manifest-path").arg(root.join("Cargo.toml")).arg("--target-dir").arg(&target);
     // What cargo tells this program of its package: a dependency would be built anew for it.
     let told = |it: &str| it.starts_with("CARGO_PKG_") || it.starts_with("CARGO_MANIFEST_");
     for (name, _) in std::env::vars_os().filter(|it| it.0.to_str().is_some_and(told)) {
         build.env_remove(name);
     }
     assert!(build.status().expect("there is a cargo").success(), "{name} does not compile");
-    Command::new(format!("{target}/release/examples/{name}"))
+    Command::new(target.join("release/examples").join(name))
 }
 
 /// Nanoseconds for a line, with megabytes for a second and the most that was in memory.
@@ -78,6 +79,7 @@ fn grep(program: &mut Command, files: u64) -> Sample {
 
 /// What a program prints, and the most memory it had at a time, or this process if that was more;
 /// it has to end well.
+#[expect(clippy::zombie_processes, reason = "wait4 waits, and tells what was used")]
 fn printed(program: &mut Command) -> (String, u64) {
     let mut child =
         program.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it is on PATH");
