@@ -126,13 +126,17 @@ macro_rules! both_ends {
                 may_wait: bool,
                 at: &'static Location<'static>,
             ) -> Result<Gate, Halt> {
+                let way = Way::$direction(self.core.id);
+                let doing = Doing::$doing(self.core.id);
+                let holder = self.entry.holder();
+                if may_wait && let Some(go) = announce::announce_only(holder, way, doing, at) {
+                    return go.map(|_| Gate::Open);
+                }
                 self.note_holder();
                 if !running::gate(may_wait)? {
                     return Ok(Gate::Open);
                 }
                 self.core.tell(Direction::$direction);
-                let way = Way::$direction(self.core.id);
-                let doing = Doing::$doing(self.core.id);
                 let chosen = if may_wait {
                     announce(&[way], Stops::All, doing, at)?
                 } else {

@@ -4,8 +4,6 @@
 //! Always: a slot is counted from when it is published until it is completed; while `is_certain`,
 //! something may happen.
 
-use smallvec::SmallVec;
-
 use super::event::{Branch, ChannelName, Side};
 
 /// The counts of one run.
@@ -56,42 +54,54 @@ impl Asked {
     }
 
     /// A slot with these branches is published.
-    pub(super) fn add(&mut self, branches: &SmallVec<[Branch; 2]>) {
-        let only = branches.len() == 1;
-        for branch in branches {
-            let Some((channel, peers)) = wanted(*branch) else {
-                self.certain += usize::from(only && *branch == Branch::Default);
-                self.cancels |= matches!(branch, Branch::Cancel(_));
-                self.watches |= matches!(branch, Branch::Join(_) | Branch::Cancel(_));
-                continue;
-            };
-            let ends = &mut self.ends[channel.index()];
-            let mine = &mut ends[1 - peers as usize];
-            mine.all += 1;
-            if only {
-                mine.only += 1;
-                let first = mine.only == 1;
-                self.certain += usize::from(first && ends[peers as usize].only > 0);
-            }
+    #[inline]
+    pub(super) fn add(&mut self, branches: &[Branch]) {
+        match branches {
+            [only] => self.add_one(*only, true),
+            _ => branches.iter().for_each(|it| self.add_one(*it, false)),
+        }
+    }
+
+    #[inline]
+    fn add_one(&mut self, branch: Branch, only: bool) {
+        let Some((channel, peers)) = wanted(branch) else {
+            self.certain += usize::from(only && branch == Branch::Default);
+            self.cancels |= matches!(branch, Branch::Cancel(_));
+            self.watches |= matches!(branch, Branch::Join(_) | Branch::Cancel(_));
+            return;
+        };
+        let ends = &mut self.ends[channel.index()];
+        let mine = &mut ends[1 - peers as usize];
+        mine.all += 1;
+        if only {
+            mine.only += 1;
+            let first = mine.only == 1;
+            self.certain += usize::from(first && ends[peers as usize].only > 0);
         }
     }
 
     /// It is completed.
-    pub(super) fn remove(&mut self, branches: &SmallVec<[Branch; 2]>) {
-        let only = branches.len() == 1;
-        for branch in branches {
-            let Some((channel, peers)) = wanted(*branch) else {
-                self.certain -= usize::from(only && *branch == Branch::Default);
-                continue;
-            };
-            let ends = &mut self.ends[channel.index()];
-            let mine = &mut ends[1 - peers as usize];
-            mine.all -= 1;
-            if only {
-                mine.only -= 1;
-                let last = mine.only == 0;
-                self.certain -= usize::from(last && ends[peers as usize].only > 0);
-            }
+    #[inline]
+    pub(super) fn remove(&mut self, branches: &[Branch]) {
+        match branches {
+            [only] => self.remove_one(*only, true),
+            _ => branches.iter().for_each(|it| self.remove_one(*it, false)),
+        }
+    }
+
+    #[inline]
+    fn remove_one(&mut self, branch: Branch, only: bool) {
+        let Some((channel, peers)) = wanted(branch) else {
+            self.certain -= usize::from(only && branch == Branch::Default);
+            return;
+        };
+        let ends = &mut self.ends[channel.index()];
+        let mine = &mut ends[1 - peers as usize];
+        mine.all -= 1;
+        if only {
+            mine.only -= 1;
+            let last = mine.only == 0;
+            self.certain -= usize::from(last && ends[peers as usize].only > 0);
         }
     }
 
@@ -124,9 +134,9 @@ mod tests {
     #[test]
     fn only_slots_without_another_branch_are_certain_to_meet() {
         let channel = ChannelName(0);
-        let one = |branch: Branch| SmallVec::from_buf_and_len([branch; 2], 1);
+        let one = |branch: Branch| [branch];
         let (sends, receives) = (one(Branch::Send(channel)), one(Branch::Receive(channel)));
-        let tries = SmallVec::from_buf([Branch::Receive(channel), Branch::Default]);
+        let tries = [Branch::Receive(channel), Branch::Default];
         let mut asked = Asked::default();
         asked.make(channel);
         asked.add(&sends);

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::asked::Asked;
 use super::clock::Clock;
-use super::event::{Branch, ChannelName, Event, Kind, Names, Side, Slot, TaskletName, mix};
+use super::event::{Branch, ChannelName, Event, Kind, Names, Offer, Side, Slot, TaskletName, mix};
 use super::listing::Waiting;
 use super::live::{Desk, Live, state_key};
 use super::run::{EventRecord, Outcome, Run, SlotRecord, Tick};
@@ -60,6 +60,8 @@ pub struct Board<'a> {
     pub(super) rules: Rules,
     /// Who chooses; none while it does.
     choose: Option<&'a mut dyn Choose>,
+    /// Whether it finds events without a list.
+    finds: bool,
     pub(super) run: Run,
     /// Indexed by tasklet.
     pub(super) live: Vec<Live>,
@@ -112,6 +114,7 @@ impl<'a> Board<'a> {
         let mut board = Board {
             names,
             rules,
+            finds: choose.finds(),
             choose: Some(choose),
             run,
             live,
@@ -233,7 +236,7 @@ impl<'a> Board<'a> {
     }
 
     /// Adds a slot of `tasklet`, with what the value of each branch is told apart by, or nothing.
-    #[inline]
+    #[inline(always)]
     pub(super) fn publish(
         &mut self,
         tasklet: TaskletName,
@@ -242,28 +245,23 @@ impl<'a> Board<'a> {
     ) {
         let (published, place) = (self.run.events.len(), self.run.slots.len());
         let time = self.now(tasklet);
-        let live = &mut self.live[tasklet.index()];
+        let live = &self.live[tasklet.index()];
         let former = self.pending[tasklet.index()].replace(place);
         debug_assert!(live.alive && former.is_none(), "offers of a tasklet that has some");
         let of = &mut self.run.of[tasklet.index()];
         let slot = Slot { tasklet, nth: of.len() as u32 };
         of.push(place);
-        let clock = if self.light { Clock::default() } else { live.clock.clone() };
-        let observed = live.observed;
         if self.light && branches.len() > 1 && branches.contains(&Branch::Default) {
             self.missing.set(true);
         }
         self.asked.add(&branches);
-        self.run.slots.push(SlotRecord {
-            slot,
-            branches,
-            digests,
-            clock,
-            published,
-            observed,
-            time,
-            consumed: None,
-        });
+        self.run.slots.resize_with(place + 1, SlotRecord::blank);
+        let record = &mut self.run.slots[place];
+        (record.slot, record.published, record.time) = (slot, published, time);
+        (record.branches, record.digests, record.observed) = (branches, digests, live.observed);
+        if !self.light {
+            record.clock.clone_from(&live.clock);
+        }
     }
 
     /// `tasklet` ended; whatever it held was reported dropped before.
@@ -287,29 +285,43 @@ impl<'a> Board<'a> {
     /// What happens next; the system makes it happen and runs every readied tasklet to its next
     /// slot. None when the run is over.
     pub fn choose(&mut self) -> Option<Event> {
+        let chosen = self.advance();
+        self.run.events.last().filter(|_| chosen).map(|it| it.event)
+    }
+
+    /// As [`choose`](Self::choose): whether there is a next event, which is the last of the run.
+    #[inline]
+    pub(super) fn advance(&mut self) -> bool {
         if self.stopped.is_some() || self.refused.is_some() {
-            return None;
+            return false;
         }
-        let finds = self.choose.as_ref().is_some_and(|it| it.finds());
-        if !(self.may_go_on(finds) || self.tick() && self.may_go_on(finds)) {
-            return None;
+        if !(self.may_go_on() || self.tick() && self.may_go_on()) {
+            return false;
         }
         if self.run.events.len() >= self.rules.events_max && !self.missing.get() {
             self.stopped = Some(Outcome::StepBound);
-            return None;
+            return false;
         }
-        let found = if finds { self.find() } else { None };
-        let event = found.or_else(|| self.choose_listed()).filter(|_| !self.missing.get());
-        match event {
-            Some(event) => self.apply(event),
-            None => self.stopped = Some(Outcome::Abandoned),
+        let mut event = if self.finds { self.find() } else { None };
+        if event.is_none() {
+            event = self.choose_listed();
         }
-        event
+        match &event {
+            Some(event) if !self.missing.get() => {
+                self.apply(event);
+                true
+            }
+            _ => {
+                self.stopped = Some(Outcome::Abandoned);
+                false
+            }
+        }
     }
 
     /// Whether anything may happen. Lists it, unless somebody can do without.
-    fn may_go_on(&mut self, finds: bool) -> bool {
-        if finds {
+    #[inline]
+    fn may_go_on(&mut self) -> bool {
+        if self.finds {
             return self.asked.is_certain() || self.waiting().any();
         }
         self.list();
@@ -399,86 +411,39 @@ impl<'a> Board<'a> {
     }
 
     /// Records `event`; its slots are completed.
-    fn apply(&mut self, event: Event) {
-        let before = if self.light { Clock::default() } else { self.look(event) };
-        for (offer, peer) in [(Some(event.first), event.second), (event.second, Some(event.first))]
-        {
-            let Some(offer) = offer else { continue };
-            let live = &mut self.live[offer.slot.tasklet.index()];
-            live.trace = mix(live.trace, (event.kind as u64) << 16 | u64::from(offer.branch));
-            if let Some(peer) = peer {
-                let word = u64::from(peer.slot.nth) << 16 | u64::from(peer.branch);
-                live.trace = mix(mix(live.trace, self.names.print_of(peer.slot.tasklet)), word);
-            }
-            let Some(place) = self.pending[offer.slot.tasklet.index()].take() else { continue };
-            let record = &mut self.run.slots[place];
-            debug_assert_eq!(record.slot, offer.slot, "another slot of the tasklet waits");
-            record.consumed = Some(self.run.events.len());
-            self.asked.remove(&record.branches);
+    #[inline]
+    fn apply(&mut self, event: &Event) {
+        let before = if self.light { Clock::default() } else { self.look(*event) };
+        self.complete(event.first, event.kind, event.second);
+        if let Some(second) = event.second {
+            self.complete(second, event.kind, Some(event.first));
         }
         if !self.stale {
-            self.enabled.retain(|it| it.independent(&event));
+            self.enabled.retain(|it| it.independent(event));
         }
-        let time = self.deadline(event);
-        event.offers().for_each(|it| self.live[it.slot.tasklet.index()].time = time);
-        self.run.events.push(EventRecord { event, before });
+        if self.rules.lax_timers || !self.light {
+            let time = self.deadline(*event);
+            event.offers().for_each(|it| self.live[it.slot.tasklet.index()].time = time);
+        }
+        self.run.events.push(EventRecord { event: *event, before });
     }
 
-    /// What time it is for the tasklets of `event` after it.
-    fn deadline(&self, event: Event) -> u64 {
-        let times = event.offers().map(|it| self.live[it.slot.tasklet.index()].time);
-        let time = times.max().unwrap_or(0);
-        if event.kind != Kind::Timer {
-            return time;
+    /// The slot of `offer` is completed by the next event, with that of `peer`.
+    #[inline(always)]
+    fn complete(&mut self, offer: Offer, kind: Kind, peer: Option<Offer>) {
+        let index = offer.slot.tasklet.index();
+        let trace = &mut self.live[index].trace;
+        let mut mixed = mix(*trace, (kind as u64) << 16 | u64::from(offer.branch));
+        if let Some(peer) = peer {
+            let word = u64::from(peer.slot.nth) << 16 | u64::from(peer.branch);
+            mixed = mix(mix(mixed, self.names.print_of(peer.slot.tasklet)), word);
         }
-        let slot = self.run.slot(event.first.slot);
-        match slot.map(|it| it.branches[usize::from(event.first.branch)]) {
-            Some(Branch::Timer(deadline)) => time.max(deadline),
-            _ => time,
-        }
-    }
-
-    /// The tasklets of `event` know of each other what they now know; says what they knew before.
-    ///
-    /// Who cancels does not know what the other drops in its present local step: that one may have
-    /// been met, and be about to run.
-    fn look(&mut self, event: Event) -> Clock {
-        let mut before = self.run.ticks.last().map(|it| it.clock.clone()).unwrap_or_default();
-        before.join(&self.live[event.first.slot.tasklet.index()].clock);
-        let cancelled = event.second.filter(|_| event.kind == Kind::Cancelled);
-        if let Some(Slot { tasklet, .. }) = event.second.map(|it| it.slot) {
-            let Live { clock, settled, .. } = &self.live[tasklet.index()];
-            let drops = if cancelled.is_some() { *settled } else { clock.drops(tasklet) };
-            before.join(&clock.with_drops(tasklet, drops));
-        }
-        let (tasklet, index) = (event.first.slot.tasklet.index(), usize::from(event.first.branch));
-        let first = &self.run.slots[self.run.of[tasklet][event.first.slot.nth as usize]];
-        if event.second.is_none()
-            && let Some((_, past)) =
-                self.run.alone(first, first.branches[index], self.rules.lax_timers)
-        {
-            before.join(&past);
-        }
-        let told = first.digests.get(index).copied().flatten();
-        let value =
-            told.unwrap_or_else(|| mix(self.live[tasklet].view, u64::from(event.first.branch)));
-        let mut after = before.clone();
-        event.offers().for_each(|it| after.finish(it.slot));
-        for offer in event.offers() {
-            let who = offer.slot.tasklet;
-            let live = &mut self.live[who.index()];
-            if cancelled == Some(offer) {
-                live.clock.join(&after);
-            } else {
-                live.clock.clone_from(&after);
-                live.settled = after.drops(who);
-            }
-            live.view = mix(live.view, (event.kind as u64) << 16 | u64::from(offer.branch));
-            if event.kind == Kind::Meeting && offer != event.first {
-                live.view = mix(live.view, value);
-            }
-        }
-        before
+        *trace = mixed;
+        let Some(place) = self.pending[index].take() else { return };
+        let record = &mut self.run.slots[place];
+        debug_assert_eq!(record.slot, offer.slot, "another slot of the tasklet waits");
+        record.consumed = Some(self.run.events.len());
+        self.asked.remove(&record.branches);
     }
 
     /// The record, when the system has returned, with the rest of the memory.

@@ -6,14 +6,17 @@
 //! begins.
 //! A tasklet here: `Unbegun -> Waiting <-> Going -> Over`, and `Going -> Held -> Going`.
 
+mod holding;
+
 use super::board::{BRANCHES_MAX, Board, TOO_MANY_BRANCHES};
 use super::details::{ChannelDetails, Details, HolderDetails, TaskletDetails};
-use super::event::{Branch, ChannelName, Event, Kind, Offer, Side, TaskletName};
+use super::event::{Branch, ChannelName, Kind, Offer, Side, TaskletName};
+use super::run::EventRecord;
 use super::watchdog::{self, Pulse};
 use crate::kernel::control::{Announced, News, Told, Way};
 use crate::kernel::name::TaskletId;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Doing, Holder, Task, flag};
+use crate::kernel::task::{Holder, Task, flag};
 use crate::kernel::trace::{ChannelId, Direction};
 use crate::kernel::wait::{self, Wait};
 use crate::runtime::Decide;
@@ -137,6 +140,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
         self.known(channel).map(|it| it.name)
     }
 
+    #[inline]
     fn known(&self, channel: ChannelId) -> Option<&Known> {
         // Most often nobody else in the process makes any meanwhile, so that ids have no gaps.
         let guess = channel.0.wrapping_sub(self.channels.first()?.id.0);
@@ -154,14 +158,18 @@ impl<'a, 'b> Bridge<'a, 'b> {
         let (mut left, mut ways) = (&told.announced[..], &told.ways[..]);
         if !told.news.is_empty() {
             for (nth, news) in told.news.drain(..).enumerate() {
-                let before = left.partition_point(|it| it.news <= nth);
-                let due = left.split_off(..before).unwrap_or_default();
-                due.iter().for_each(|it| self.announced(it, &mut ways));
+                while let [due, others @ ..] = left
+                    && due.news <= nth
+                {
+                    left = others;
+                    self.announced(due, &mut ways);
+                }
                 self.report_one(scheduler, news);
             }
         }
         left.iter().for_each(|it| self.announced(it, &mut ways));
-        told.clear();
+        told.announced.clear();
+        told.ways.clear();
         self.told = Some(told);
     }
 
@@ -249,11 +257,31 @@ impl<'a, 'b> Bridge<'a, 'b> {
 
     /// A tasklet waits for one of the first of `left`, which are taken from there.
     fn announced(&mut self, announced: &Announced, left: &mut &[Way]) {
-        let Announced { by, ways, at, .. } = *announced;
-        let id = by.0 as usize;
+        let Announced { by, only, ways, at, .. } = *announced;
         self.went_on(by);
-        let name = self.seats[id].name;
-        let Some(ways) = left.split_off(..ways) else { return };
+        let seat = &mut self.seats[by.0 as usize];
+        (seat.never_waits, seat.pending) = (only == Some(Way::Default), Pending::Waiting);
+        let name = seat.name;
+        self.pending += 1;
+        if let Some(way) = only
+            && let Ok((branch, digest)) = self.branch(name, way)
+        {
+            let digests = digest.map_or_else(Vec::new, |it| vec![Some(it)]);
+            let branches = SmallVec::from_buf_and_len([branch; 2], 1);
+            return self.board.publish_at(name, branches, digests, at);
+        }
+        let ways = if only.is_some() {
+            only.as_slice()
+        } else {
+            left.split_off(..ways).unwrap_or_default()
+        };
+        self.seats[by.0 as usize].never_waits = ways.contains(&Way::Default);
+        self.announced_many(name, ways, at);
+    }
+
+    /// A tasklet waits for one of `ways`.
+    #[inline(never)]
+    fn announced_many(&mut self, name: TaskletName, ways: &[Way], at: &'static Location<'static>) {
         if ways.len() > BRANCHES_MAX {
             self.board.refuse(name, TOO_MANY_BRANCHES, at);
         }
@@ -270,15 +298,12 @@ impl<'a, 'b> Bridge<'a, 'b> {
             }
             branches.push(branch);
         }
-        let seat = &mut self.seats[id];
-        seat.never_waits = ways.contains(&Way::Default);
-        seat.pending = Pending::Waiting;
-        self.pending += 1;
         self.board.publish_at(name, branches, digests, at);
     }
 
     /// What a way of the tasklet `mine` is for the board, and what the value of a send is told
     /// apart by; an error is why it cannot be explored.
+    #[inline(always)]
     fn branch(&self, mine: TaskletName, way: Way) -> Result<(Branch, Option<u64>), &'static str> {
         const FOREIGN: &str = "a channel made outside of the explored program";
         let branch = match way {
@@ -300,8 +325,10 @@ impl<'a, 'b> Bridge<'a, 'b> {
         Ok((branch, None))
     }
 
-    /// Makes `event` happen: readies those who take part in it.
-    fn perform(&mut self, scheduler: &Scheduler, event: Event) {
+    /// Makes the last event happen: readies those who take part in it.
+    fn perform(&mut self, scheduler: &Scheduler) {
+        let Some(EventRecord { event, .. }) = self.board.run.events.last() else { return };
+        let event = *event;
         scheduler.set_time(self.board.now(event.first.slot.tasklet));
         if self.board.is_ending(&event) {
             return self.cancel_all(scheduler);
@@ -334,17 +361,18 @@ impl<'a, 'b> Bridge<'a, 'b> {
     fn wake(&mut self, scheduler: &Scheduler, id: usize, branch: u32) {
         let seat = &mut self.seats[id];
         self.pending -= 1;
+        if let Pending::Waiting = seat.pending {
+            seat.pending = Pending::Nothing;
+            debug_assert!(seat.task.is_waiting(), "an announced operation was ended by nobody");
+            return wait::settle_decided(&seat.task, branch);
+        }
         match std::mem::replace(&mut seat.pending, Pending::Nothing) {
             Pending::Unbegun => scheduler.begin(seat.task.clone()),
-            Pending::Waiting => {
-                debug_assert!(seat.task.is_waiting(), "an announced operation was ended by nobody");
-                wait::settle_decided(&seat.task, branch);
-            }
             Pending::Held(hold) => {
                 let (wait, done) = hold.freed.expect("its channel has ended");
                 wait.let_go(done, false);
             }
-            Pending::Nothing | Pending::Over => {
+            Pending::Waiting | Pending::Nothing | Pending::Over => {
                 debug_assert!(false, "a tasklet without a slot was chosen");
             }
         }
@@ -376,50 +404,11 @@ impl<'a, 'b> Bridge<'a, 'b> {
         self.board.describe(details);
     }
 
-    /// Who waits for a partner waits on the board from when the partner does something else.
-    fn hold(&mut self) {
-        for id in 0..self.seats.len() {
-            let Seat { task, pending: Pending::Nothing, .. } = &self.seats[id] else { continue };
-            let at = task.at.get().unwrap_or(task.who.spawned_at);
-            match task.doing.get() {
-                Doing::Meeting(_, partner) if task.has(flag::COMMITTED) => {
-                    let partner = self.doer(partner.known());
-                    let until = self.board.channel(partner);
-                    self.held(id, Hold { until, freed: None }, at);
-                }
-                _ => {
-                    let what = "an operation that waits without being announced";
-                    self.board.refuse(self.seats[id].name, what, at);
-                }
-            }
-        }
-    }
-
-    /// Offers that a tasklet goes on when its partner has let it go.
-    fn held(&mut self, id: usize, hold: Hold, at: &'static Location<'static>) {
-        let until = Branch::Receive(hold.until);
-        self.seats[id].pending = Pending::Held(hold);
-        self.pending += 1;
-        self.board.offer_at(self.seats[id].name, &[until], at);
-    }
-
-    /// A partner let a tasklet go.
-    fn freed(&mut self, by: Option<TaskletId>, wait: Wait, done: bool) {
-        let by = self.doer(by);
-        match &mut self.seats[wait.task.id().0 as usize].pending {
-            Pending::Held(hold) => {
-                hold.freed = Some((wait, done));
-                self.board.drop_end(by, hold.until, Side::Sender, true);
-            }
-            Pending::Unbegun | Pending::Waiting | Pending::Nothing | Pending::Over => {
-                wait.let_go(done, false);
-            }
-        }
-    }
-
     /// A tasklet that was touched need not be released if that ended its operation.
     fn went_on(&mut self, tasklet: TaskletId) {
-        self.touched = self.touched.filter(|it| *it as u64 != tasklet.0);
+        if self.touched.is_some_and(|it| it as u64 == tasklet.0) {
+            self.touched = None;
+        }
     }
 
     /// The root has ended, which cancels the others.
@@ -456,18 +445,16 @@ impl<'a, 'b> Bridge<'a, 'b> {
         if self.pending != self.living {
             self.hold();
         }
-        match self.board.choose() {
-            Some(event) => {
-                self.perform(scheduler, event);
-                true
-            }
-            None if !self.forced && self.board.may_be_forced() => {
-                self.forced = true;
-                self.cancel_all(scheduler);
-                true
-            }
-            None => false,
+        if self.board.advance() {
+            self.perform(scheduler);
+            return true;
         }
+        let forced = !self.forced && self.board.may_be_forced();
+        if forced {
+            self.forced = true;
+            self.cancel_all(scheduler);
+        }
+        forced
     }
 }
 

@@ -79,12 +79,31 @@ fn channels(record: &SlotRecord) -> impl Iterator<Item = ChannelName> + '_ {
 #[derive(Default)]
 struct Lines(Vec<[Line; 2]>);
 
-/// One line: slots, as places in the run's, and their branches.
+/// One line: who came, and the branch that is meant.
 #[derive(Default)]
 struct Line {
-    all: Vec<(usize, usize)>,
+    all: Vec<(Comer, u16)>,
     /// How many of the first ones have gone.
     gone: usize,
+}
+
+/// Who comes to an operation: the slot, as a place in the run's, and its tasklet.
+#[derive(Clone, Copy)]
+struct Comer {
+    place: u32,
+    tasklet: TaskletName,
+}
+
+impl Comer {
+    /// Whether its slot waits.
+    #[inline]
+    fn is_pending(self, waiting: &Waiting<'_>) -> bool {
+        waiting.pending[self.tasklet.index()] == Some(self.place())
+    }
+
+    fn place(self) -> usize {
+        self.place as usize
+    }
 }
 
 impl Lines {
@@ -95,19 +114,19 @@ impl Lines {
         }
     }
 
-    /// Adds the slot at `place` to the lines of its branches.
-    fn add(&mut self, place: usize, record: &SlotRecord) {
+    /// Adds who came to the lines of the branches of its slot.
+    fn add(&mut self, comer: Comer, record: &SlotRecord) {
         for (nth, branch) in record.branches.iter().enumerate() {
             let Some((channel, side)) = wanted(*branch) else { continue };
             if self.0.len() <= channel.index() {
                 self.0.resize_with(channel.index() + 1, Default::default);
             }
-            self.0[channel.index()][1 - side as usize].all.push((place, nth));
+            self.0[channel.index()][1 - side as usize].all.push((comer, nth as u16));
         }
     }
 
     /// The first of those who wait at this end that `record` may meet, by its branch `mine`.
-    #[inline]
+    #[inline(always)]
     fn first(
         &mut self,
         (channel, side): (ChannelName, Side),
@@ -115,16 +134,18 @@ impl Lines {
         waiting: &Waiting<'_>,
     ) -> Option<Found> {
         let line = &mut self.0.get_mut(channel.index())?[side as usize];
-        let slots = &waiting.run.slots;
-        let has_gone = |it: &(usize, usize)| !waiting.is_pending(it.0);
-        while line.all.get(line.gone).is_some_and(has_gone) {
+        while !line.all.get(line.gone)?.0.is_pending(waiting) {
             line.gone += 1;
         }
-        let left = line.all[line.gone..].iter().filter(|it| !has_gone(it));
-        let meets = |it: &&(usize, usize)| !waiting.apart(record, &slots[it.0]);
-        let (peer, theirs) = *left.into_iter().find(meets)?;
-        let (mine, theirs) = (mine as u16, theirs as u16);
-        Some(Found { kind: Kind::Meeting, mine, peer: Some(peer), theirs })
+        let slots = &waiting.run.slots;
+        let waits = |it: &&(Comer, u16)| {
+            it.0.is_pending(waiting) && !waiting.apart(record, &slots[it.0.place()])
+        };
+        let left = &line.all[line.gone..];
+        // Who has nothing else to do meets the first.
+        let (peer, theirs) =
+            if record.branches.len() == 1 { left[0] } else { *left.iter().find(waits)? };
+        Some(Found { kind: Kind::Meeting, mine: mine as u16, peer: Some(peer.place()), theirs })
     }
 }
 
@@ -135,8 +156,8 @@ pub(super) struct Draw<'a> {
     known: &'a Known,
     /// Slots that came to their operation and wait there.
     arrived: Lines,
-    /// Slots that did not come yet, in the order of spawn paths, as places in the run's.
-    held: Vec<usize>,
+    /// Who did not come yet, in the order of spawn paths.
+    held: Vec<Comer>,
     /// How often the tasklets do what weighs, in a whole run; indexed by tasklet.
     weights: Vec<usize>,
     /// How often they did; indexed by tasklet.
@@ -216,12 +237,17 @@ impl<'a> Draw<'a> {
 
     /// Adds those that have come since.
     fn hold(&mut self, fresh: Range<usize>, waiting: &Waiting<'_>) {
-        let rank = |it: usize| waiting.names.rank(waiting.run.slots[it].slot.tasklet);
-        self.held.retain(|it| waiting.is_pending(*it));
-        for place in fresh.filter(|it| waiting.is_pending(*it)) {
-            let (mine, mut at) = (rank(place), self.held.len());
-            self.held.push(place);
-            while at > 0 && rank(self.held[at - 1]) > mine {
+        if self.held.iter().any(|it| !it.is_pending(waiting)) {
+            self.held.retain(|it| it.is_pending(waiting));
+        }
+        for (place, record) in fresh.clone().zip(&waiting.run.slots[fresh]) {
+            let comer = Comer { place: place as u32, tasklet: record.slot.tasklet };
+            if !comer.is_pending(waiting) {
+                continue;
+            }
+            let (rank, mut at) = (waiting.names.rank(comer.tasklet), self.held.len());
+            self.held.push(comer);
+            while at > 0 && waiting.names.rank(self.held[at - 1].tasklet) > rank {
                 self.held.swap(at - 1, at);
                 at -= 1;
             }
@@ -229,18 +255,25 @@ impl<'a> Draw<'a> {
     }
 
     /// Which of those that are held comes next.
+    #[inline]
     fn pick(&mut self, waiting: &Waiting<'_>) -> usize {
+        if self.mode == Mode::Walk {
+            return self.random.choose(self.held.len());
+        }
+        self.pick_by_weight(waiting)
+    }
+
+    fn pick_by_weight(&mut self, waiting: &Waiting<'_>) -> usize {
         match self.mode {
             Mode::Weighted => self.heaviest(waiting, |_, _| true),
             Mode::Selective => self.intended(waiting),
             Mode::Pct(_) => {
-                self.give_priorities(waiting.run);
+                self.give_priorities();
                 if self.changes.contains(&self.arrivals) {
-                    let first = self.held[self.first(waiting.run)];
-                    let tasklet = waiting.run.slots[first].slot.tasklet;
-                    self.priorities[tasklet.index()] = MANY - self.arrivals;
+                    let first = self.held[self.first()].tasklet;
+                    self.priorities[first.index()] = MANY - self.arrivals;
                 }
-                self.first(waiting.run)
+                self.first()
             }
             Mode::Default | Mode::Pairs | Mode::Walk | Mode::Pos => {
                 self.random.choose(self.held.len())
@@ -248,9 +281,9 @@ impl<'a> Draw<'a> {
         }
     }
 
-    fn give_priorities(&mut self, run: &Run) {
-        for place in &self.held {
-            let index = run.slots[*place].slot.tasklet.index();
+    fn give_priorities(&mut self) {
+        for held in &self.held {
+            let index = held.tasklet.index();
             if self.priorities.len() <= index {
                 self.priorities.resize(index + 1, 0);
             }
@@ -261,8 +294,8 @@ impl<'a> Draw<'a> {
     }
 
     /// The one with the highest priority.
-    fn first(&self, run: &Run) -> usize {
-        let priority = |it: &usize| self.priorities[run.slots[self.held[*it]].slot.tasklet.index()];
+    fn first(&self) -> usize {
+        let priority = |it: &usize| self.priorities[self.held[*it].tasklet.index()];
         (0..self.held.len()).max_by_key(priority).unwrap_or(0)
     }
 
@@ -282,11 +315,10 @@ impl<'a> Draw<'a> {
             self.weights.push(known.copied().unwrap_or(0));
         }
         self.done.resize(tasklets, 0);
-        let left = |own: &Self, place: &usize| {
-            let record = &waiting.run.slots[*place];
-            let index = record.slot.tasklet.index();
+        let left = |own: &Self, held: &Comer| {
+            let index = held.tasklet.index();
             let left = own.weights[index].saturating_sub(own.done[index]).max(1);
-            if counts(own, record) { left } else { 0 }
+            if counts(own, &waiting.run.slots[held.place()]) { left } else { 0 }
         };
         let all: usize = self.held.iter().map(|it| left(self, it)).sum();
         let mut rest = self.random.choose(all.max(1));
@@ -308,14 +340,13 @@ impl<'a> Draw<'a> {
     /// weight.
     fn intended(&mut self, waiting: &Waiting<'_>) -> usize {
         let (slots, names) = (&waiting.run.slots, waiting.names);
-        let who = |it: &usize| slots[*it].slot.tasklet;
-        if !self.intended.is_some_and(|it| self.held.iter().any(|held| who(held) == it)) {
-            let any = self.held.iter().any(|it| self.weighs(&slots[*it], names));
+        if !self.intended.is_some_and(|it| self.held.iter().any(|held| held.tasklet == it)) {
+            let any = self.held.iter().any(|it| self.weighs(&slots[it.place()], names));
             let nth = any.then(|| self.heaviest(waiting, |own, it| own.weighs(it, names)));
-            self.intended = nth.map(|it| who(&self.held[it]));
+            self.intended = nth.map(|it| self.held[it].tasklet);
         }
-        let free = |own: &Self, it: &usize| {
-            own.intended == Some(who(it)) || !own.weighs(&slots[*it], names)
+        let free = |own: &Self, it: &Comer| {
+            own.intended == Some(it.tasklet) || !own.weighs(&slots[it.place()], names)
         };
         let count = self.held.iter().filter(|it| free(self, it)).count();
         let nth = self.random.choose(count.max(1));
@@ -344,13 +375,20 @@ impl<'a> Draw<'a> {
 
     /// What a slot does when its tasklet comes to it: meets the first who waits, in any of its
     /// branches, or goes on alone; a default only if there is nothing else.
+    #[inline]
     fn tries(&mut self, record: &SlotRecord, waiting: &Waiting<'_>) -> Option<Found> {
+        match record.branches[..] {
+            [branch] => self.way(record, (branch, 0), waiting),
+            _ => self.draws(record, waiting),
+        }
+    }
+
+    /// As [`tries`](Self::tries), in one of several ways.
+    #[inline(never)]
+    fn draws(&mut self, record: &SlotRecord, waiting: &Waiting<'_>) -> Option<Found> {
         self.ways.clear();
-        for mine in 0..record.branches.len() {
-            let way = self.way(record, mine, waiting);
-            if record.branches.len() == 1 {
-                return way; // nothing to draw
-            }
+        for (mine, branch) in record.branches.iter().enumerate() {
+            let way = self.way(record, (*branch, mine), waiting);
             self.ways.extend(way);
         }
         let is_default = |it: &Found| it.kind == Kind::Default;
@@ -361,18 +399,23 @@ impl<'a> Draw<'a> {
         Some(self.ways[self.random.choose(self.ways.len())])
     }
 
-    /// What a slot can do with its branch number `mine`.
-    #[inline]
-    fn way(&mut self, record: &SlotRecord, mine: usize, waiting: &Waiting<'_>) -> Option<Found> {
-        let branch = record.branches[mine];
-        let alone = waiting.alone(record, mine);
-        if alone.is_some() || !waiting.has_peers(branch) {
-            return alone;
-        }
+    /// What a slot can do with `branch`, its number `mine`.
+    #[inline(always)]
+    fn way(
+        &mut self,
+        record: &SlotRecord,
+        (branch, mine): (Branch, usize),
+        waiting: &Waiting<'_>,
+    ) -> Option<Found> {
+        let alone = waiting.alone_by(record, (branch, mine));
         match wanted(branch) {
+            _ if alone.is_some() => alone,
             Some(end) => self.arrived.first(end, (record, mine), waiting),
-            // Who is cancelled need not have come.
-            None => waiting.places().find_map(|it| waiting.with(record, mine, (it, 0))),
+            None if matches!(branch, Branch::Cancel(_)) => {
+                // Who is cancelled need not have come.
+                waiting.places().find_map(|it| waiting.with(record, mine, (it, 0)))
+            }
+            None => None,
         }
     }
 }
@@ -394,17 +437,19 @@ impl Choose for Draw<'_> {
         while !self.held.is_empty() {
             let nth = self.pick(waiting);
             (nth + 1..self.held.len()).for_each(|it| self.held.swap(it - 1, it));
-            let Some(place) = self.held.pop() else { break };
-            let record = &waiting.run.slots[place];
+            let Some(comer) = self.held.pop() else { break };
+            let record = &waiting.run.slots[comer.place()];
             self.arrivals += 1;
-            self.note(record, waiting.names);
+            if self.mode != Mode::Walk {
+                self.note(record, waiting.names);
+            }
             if let Some(found) = self.tries(record, waiting) {
                 if found.kind == Kind::Cancelled {
-                    self.held.retain(|it| found.peer != Some(*it));
+                    self.held.retain(|it| found.peer != Some(it.place()));
                 }
                 return Some(waiting.event(record, found));
             }
-            self.arrived.add(place, record);
+            self.arrived.add(comer, record);
         }
         None
     }

@@ -79,12 +79,6 @@ impl Waiting<'_> {
         })
     }
 
-    /// Whether the slot at `place` waits.
-    #[inline]
-    pub(super) fn is_pending(&self, place: usize) -> bool {
-        self.pending[self.run.slots[place].slot.tasklet.index()] == Some(place)
-    }
-
     fn sort(&self, events: &mut [Event]) {
         if events.len() < 2 {
             return;
@@ -129,14 +123,23 @@ impl Waiting<'_> {
 
     /// How branch number `mine` of `record` may complete alone.
     #[inline(always)]
-    pub(super) fn alone(&self, record: &SlotRecord, mine: usize) -> Option<Found> {
-        let kind = self.run.kind_alone(record, record.branches[mine], self.rules.lax_timers)?;
+    fn alone(&self, record: &SlotRecord, mine: usize) -> Option<Found> {
+        self.alone_by(record, (record.branches[mine], mine))
+    }
+
+    /// How `branch`, number `mine` of `record`, may complete alone.
+    #[inline(always)]
+    pub(super) fn alone_by(
+        &self,
+        record: &SlotRecord,
+        (branch, mine): (Branch, usize),
+    ) -> Option<Found> {
+        let kind = self.run.kind_alone(record, branch, self.rules.lax_timers)?;
         Some(Found { kind, mine: mine as u16, peer: None, theirs: 0 })
     }
 
     /// Whether somebody might wait for `branch`.
-    #[inline]
-    pub(super) fn has_peers(&self, branch: Branch) -> bool {
+    fn has_peers(&self, branch: Branch) -> bool {
         match wanted(branch) {
             Some((channel, side)) => self.asked.has(channel, side),
             None => matches!(branch, Branch::Cancel(_)),
@@ -175,18 +178,16 @@ impl Waiting<'_> {
 
     /// The event that was found for `record`.
     pub(super) fn event(&self, record: &SlotRecord, found: Found) -> Event {
-        let first = Offer { slot: record.slot, branch: found.mine };
-        let peer = found.peer.map(|it| self.run.slots[it].slot);
-        let second = peer.map(|slot| Offer { slot, branch: found.theirs });
-        let sends = |it: &Offer| {
-            matches!(record.branches[usize::from(it.branch)], Branch::Send(_) | Branch::Cancel(_))
+        let mine = Offer { slot: record.slot, branch: found.mine };
+        let Some(peer) = found.peer else {
+            return Event { kind: found.kind, first: mine, second: None };
         };
-        match second {
-            Some(sender) if !sends(&first) => {
-                Event { kind: found.kind, first: sender, second: Some(first) }
-            }
-            second => Event { kind: found.kind, first, second },
-        }
+        let theirs = Offer { slot: self.run.slots[peer].slot, branch: found.theirs };
+        let (first, second) = match record.branches[usize::from(found.mine)] {
+            Branch::Send(_) | Branch::Cancel(_) => (mine, theirs),
+            _ => (theirs, mine),
+        };
+        Event { kind: found.kind, first, second: Some(second) }
     }
 
     /// Whether two slots never meet.

@@ -4,8 +4,9 @@
 //! Always: two runs with the same state have the same futures.
 
 use super::asked::Asked;
+use super::board::Board;
 use super::clock::Clock;
-use super::event::{Event, Names, TaskletName, mix};
+use super::event::{Branch, Event, Kind, Names, Slot, TaskletName, mix};
 use super::run::Run;
 
 /// What the board knows about a tasklet that runs.
@@ -59,6 +60,65 @@ impl Default for Desk {
             light: false,
             missing: false,
         }
+    }
+}
+
+impl Board<'_> {
+    /// What time it is for the tasklets of `event` after it.
+    pub(super) fn deadline(&self, event: Event) -> u64 {
+        let times = event.offers().map(|it| self.live[it.slot.tasklet.index()].time);
+        let time = times.max().unwrap_or(0);
+        if event.kind != Kind::Timer {
+            return time;
+        }
+        let slot = self.run.slot(event.first.slot);
+        match slot.map(|it| it.branches[usize::from(event.first.branch)]) {
+            Some(Branch::Timer(deadline)) => time.max(deadline),
+            _ => time,
+        }
+    }
+
+    /// The tasklets of `event` know of each other what they now know; says what they knew before.
+    ///
+    /// Who cancels does not know what the other drops in its present local step: that one may have
+    /// been met, and be about to run.
+    pub(super) fn look(&mut self, event: Event) -> Clock {
+        let mut before = self.run.ticks.last().map(|it| it.clock.clone()).unwrap_or_default();
+        before.join(&self.live[event.first.slot.tasklet.index()].clock);
+        let cancelled = event.second.filter(|_| event.kind == Kind::Cancelled);
+        if let Some(Slot { tasklet, .. }) = event.second.map(|it| it.slot) {
+            let Live { clock, settled, .. } = &self.live[tasklet.index()];
+            let drops = if cancelled.is_some() { *settled } else { clock.drops(tasklet) };
+            before.join(&clock.with_drops(tasklet, drops));
+        }
+        let (tasklet, index) = (event.first.slot.tasklet.index(), usize::from(event.first.branch));
+        let first = &self.run.slots[self.run.of[tasklet][event.first.slot.nth as usize]];
+        if event.second.is_none()
+            && let Some((_, past)) =
+                self.run.alone(first, first.branches[index], self.rules.lax_timers)
+        {
+            before.join(&past);
+        }
+        let told = first.digests.get(index).copied().flatten();
+        let value =
+            told.unwrap_or_else(|| mix(self.live[tasklet].view, u64::from(event.first.branch)));
+        let mut after = before.clone();
+        event.offers().for_each(|it| after.finish(it.slot));
+        for offer in event.offers() {
+            let who = offer.slot.tasklet;
+            let live = &mut self.live[who.index()];
+            if cancelled == Some(offer) {
+                live.clock.join(&after);
+            } else {
+                live.clock.clone_from(&after);
+                live.settled = after.drops(who);
+            }
+            live.view = mix(live.view, (event.kind as u64) << 16 | u64::from(offer.branch));
+            if event.kind == Kind::Meeting && offer != event.first {
+                live.view = mix(live.view, value);
+            }
+        }
+        before
     }
 }
 

@@ -24,7 +24,7 @@ impl Board<'_> {
     }
 
     /// As [`publish`](Self::publish), and says where in the source the operation is.
-    #[inline]
+    #[inline(always)]
     pub(super) fn publish_at(
         &mut self,
         tasklet: TaskletName,

@@ -34,6 +34,22 @@ pub struct SlotRecord {
     pub consumed: Option<usize>,
 }
 
+impl SlotRecord {
+    /// To be filled in: a whole record is too large to be made elsewhere and moved.
+    pub(super) fn blank() -> SlotRecord {
+        SlotRecord {
+            slot: Slot { tasklet: TaskletName::ROOT, nth: 0 },
+            branches: SmallVec::new(),
+            digests: Vec::new(),
+            clock: Clock::default(),
+            published: 0,
+            observed: 0,
+            time: 0,
+            consumed: None,
+        }
+    }
+}
+
 /// One event of a run.
 #[derive(Clone, Debug)]
 pub struct EventRecord {

@@ -49,10 +49,38 @@ pub(crate) fn announce(
     doing: Doing,
     at: &'static Location<'static>,
 ) -> Result<Go, Halt> {
-    let Some(task) = controlled() else { return Ok(Go::Free) };
+    match controlled() {
+        Some(task) => announce_by(&task, ways, (stops, doing), at),
+        None => Ok(Go::Free),
+    }
+}
+
+/// [`announce`]s an operation of one way by the running tasklet, which passes the gate by that;
+/// none if it is not the one with this stamp, or may not pass, or somebody listens to it.
+pub(crate) fn announce_only(
+    stamp: u32,
+    way: Way,
+    doing: Doing,
+    at: &'static Location<'static>,
+) -> Option<Result<Go, Halt>> {
+    let task = running::current_if(|it| {
+        let plain = it.has(flag::TRACED) && !it.has(flag::INTERRUPTED) && !it.home.traced;
+        plain && it.stamp == stamp && it.home.controlled().is_some() && it.spend()
+    })?;
+    Some(announce_by(&task, &[way], (Stops::All, doing), at))
+}
+
+/// [`announce`] by the running tasklet, whose run is under control.
+#[inline(always)]
+fn announce_by(
+    task: &Rc<Task>,
+    ways: &[Way],
+    (stops, doing): (Stops, Doing),
+    at: &'static Location<'static>,
+) -> Result<Go, Halt> {
     if thread::panicking() {
         // Nobody can wait here, so nobody is found; in production somebody might be.
-        tell(&task, News::Doubted { by: task.id(), at });
+        tell(task, News::Doubted { by: task.id(), at });
         return Ok(Go::Free);
     }
     if task.has(flag::BLOCK_TRAP | flag::SWITCH_TRAP) {
@@ -66,17 +94,17 @@ pub(crate) fn announce(
     loop {
         let Some(control) = task.home.controlled() else { return Ok(Go::Free) };
         if stops == Stops::All
-            && let Some(why) = stopped(&task)
+            && let Some(why) = stopped(task)
         {
-            return Err(running::fail(&task, why));
+            return Err(running::fail(task, why));
         }
-        wait::open(&task);
+        wait::open(task);
         let own = ways.len();
-        control.tell_announced(task.id(), (ways, deadline(&task, stops)), at);
-        let outcome = running::park(&task, doing, at);
+        control.tell_announced(task.id(), (ways, deadline(task, stops)), at);
+        let outcome = running::park(task, doing, at);
         if outcome >= wait::NO_BRANCH {
             if stops == Stops::All
-                && let Some(why) = running::halt_of(&task, outcome)
+                && let Some(why) = running::halt_of(task, outcome)
             {
                 return Err(why);
             }
@@ -84,13 +112,14 @@ pub(crate) fn announce(
         }
         if outcome as usize == own {
             task.set(flag::TIMED_OUT);
-            return Err(running::fail(&task, Halt::TimedOut));
+            return Err(running::fail(task, Halt::TimedOut));
         }
         return Ok(Go::Way(outcome as usize));
     }
 }
 
 /// Why a new operation of `task` fails at once.
+#[inline]
 fn stopped(task: &Task) -> Option<Halt> {
     let deadline = task.extra_if_any().and_then(|it| it.deadline.get());
     if deadline.is_some_and(|it| it <= task.home.clock.now()) {
@@ -100,6 +129,7 @@ fn stopped(task: &Task) -> Option<Halt> {
 }
 
 /// When a deadline stops the present operation of `task`.
+#[inline]
 fn deadline(task: &Task, stops: Stops) -> Option<u64> {
     let extra = task.extra_if_any()?;
     let shielded = extra.shields.get() > 0;

@@ -99,6 +99,8 @@ pub(crate) enum News {
 #[derive(Clone, Copy)]
 pub(crate) struct Announced {
     pub(crate) by: TaskletId,
+    /// Its way, if it has only one.
+    pub(crate) only: Option<Way>,
     /// How many of the ways that were told beside are its own: the next ones.
     pub(crate) ways: usize,
     /// How many news were told before.
@@ -111,11 +113,19 @@ pub(crate) struct Announced {
 pub(crate) struct Told {
     pub(crate) news: Vec<News>,
     pub(crate) announced: Vec<Announced>,
-    /// The ways of all who announced something, in order.
+    /// The ways of all who announced something with more than one, in order.
     pub(crate) ways: Vec<Way>,
 }
 
 impl Told {
+    /// Adds the ways of an operation; tells how many they are.
+    #[inline(never)]
+    fn add_ways(&mut self, ways: &[Way], until: Option<Nanos>) -> usize {
+        self.ways.extend_from_slice(ways);
+        self.ways.extend(until.map(Way::Timer));
+        ways.len() + usize::from(until.is_some())
+    }
+
     /// Forgets all; the memory stays.
     pub(crate) fn clear(&mut self) {
         self.news.clear();
@@ -173,6 +183,7 @@ impl Control {
     }
 
     /// Tells of an operation that waits, perhaps only until some time.
+    #[inline]
     pub(super) fn tell_announced(
         &self,
         by: TaskletId,
@@ -182,14 +193,12 @@ impl Control {
         if !self.on.get() {
             return;
         }
-        let mut told = self.told.borrow_mut();
-        match ways {
-            [way] => told.ways.push(*way),
-            ways => told.ways.extend_from_slice(ways),
-        }
-        told.ways.extend(until.map(Way::Timer));
-        let (ways, news) = (ways.len() + usize::from(until.is_some()), told.news.len());
-        told.announced.push(Announced { by, ways, news, at });
+        let told = &mut **self.told.borrow_mut();
+        let (only, ways) = match (ways, until) {
+            ([only], None) => (Some(*only), 0),
+            _ => (None, told.add_ways(ways, until)),
+        };
+        told.announced.push(Announced { by, only, ways, news: told.news.len(), at });
     }
 
     /// What has been told since, in exchange for `empty`.

@@ -17,7 +17,7 @@ pub(crate) struct Ready {
     /// Both only ever grow (they wrap); the slot of a place is its remainder.
     head: Cell<usize>,
     tail: Cell<usize>,
-    /// How many may be in the ring: none may be added while somebody is in `rest`.
+    /// How many may be in the ring: all of it, or none while somebody is in `rest`.
     room: Cell<usize>,
     ring: [Cell<Option<Rc<Task>>>; RING],
     rest: RefCell<VecDeque<Rc<Task>>>,
@@ -84,6 +84,7 @@ impl Ready {
                 self.head.set(head.wrapping_add(1));
                 Some(task)
             }
+            None if self.room.get() == RING => None, // `rest` is empty too
             None => self.pop_rest(),
         }
     }
@@ -116,7 +117,7 @@ impl Ready {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.tail.get() == self.head.get() && self.room.get() == RING
     }
 
     /// How many there are.

@@ -291,6 +291,7 @@ impl Scheduler {
                     continue;
                 }
             } else if let Some(task) = home.ready.pop() {
+                home.ready.peek(|next| next.seat.prefetch());
                 let turn = self.turn(task, stage);
                 if turn != Turn::Suspended {
                     self.after_turn(stage.show(None), turn);
@@ -340,7 +341,6 @@ impl Scheduler {
                 return Turn::Suspended;
             }
         }
-        self.home.ready.peek(|next| next.seat.prefetch());
         task.refuel();
         drop(stage.show(Some(task.clone())));
         let turn = task.seat.resume();

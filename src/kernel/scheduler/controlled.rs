@@ -53,11 +53,11 @@ impl Scheduler {
         loop {
             while let Some(task) = self.home.ready.pop() {
                 let turn = self.turn(task, &mut stage);
-                let task = stage.show(None);
                 if turn != Turn::Suspended {
-                    self.after_turn(task, turn);
+                    self.after_turn(stage.show(None), turn);
                 }
             }
+            drop(stage.show(None));
             if !self.home.given_up.borrow().is_empty() {
                 let given_up = self.home.given_up.take();
                 given_up.iter().for_each(|it| self.abandon(it));
