@@ -140,32 +140,38 @@ impl<'a> Board<'a> {
         self.names
     }
 
+    #[inline]
     pub(super) fn live(&mut self, tasklet: TaskletName) -> &mut Live {
         if self.live.len() <= tasklet.index() {
-            let count = self.names.tasklets();
-            self.live.resize_with(count, Live::default);
-            self.pending.resize(count, None);
-            self.run.of.resize_with(count, Vec::new);
-            self.run.ended.resize_with(count, || None);
+            self.make_room();
         }
         &mut self.live[tasklet.index()]
     }
 
+    /// Makes room for all tasklets that have names.
+    #[cold]
+    fn make_room(&mut self) {
+        let count = self.names.tasklets();
+        self.live.resize_with(count, Live::default);
+        self.pending.resize(count, None);
+        self.run.of.resize_with(count, Vec::new);
+        self.run.ended.resize_with(count, || None);
+    }
+
     /// `parent` spawned a tasklet; says what it is called.
     pub fn spawn(&mut self, parent: TaskletName) -> TaskletName {
-        let nth = self.live(parent).children;
-        self.live(parent).children += 1;
+        let parents = self.live(parent);
+        let (nth, time, view) = (parents.children, parents.time, parents.view);
+        parents.children += 1;
+        let past = parents.clock.clone();
         let child = self.names.child(parent, nth);
-        let past = self.live(parent).clock.clone();
-        let (time, view) = (self.live(parent).time, self.live(parent).view);
-        let clock = if self.rules.defect == Some(super::Defect::NoSpawnEdge) {
-            Clock::default()
-        } else {
-            past.clone()
-        };
-        let print = self.names.print_of(child);
-        *self.live(child) =
-            Live { clock, time, alive: true, view: mix(view, print), ..Live::default() };
+        let view = mix(view, self.names.print_of(child));
+        let knows = self.rules.defect != Some(super::Defect::NoSpawnEdge);
+        let live = self.live(child);
+        *live = Live { time, alive: true, view, ..Live::default() };
+        if knows {
+            live.clock.clone_from(&past);
+        }
         self.run.spawned.push((parent, child, past));
         child
     }
@@ -177,8 +183,9 @@ impl<'a> Board<'a> {
 
     /// `maker` made a channel; says what it is called.
     pub fn channel(&mut self, maker: TaskletName) -> ChannelName {
-        let nth = self.live(maker).channels;
-        self.live(maker).channels += 1;
+        let live = self.live(maker);
+        let nth = live.channels;
+        live.channels += 1;
         let name = self.names.channel(maker, nth);
         if self.run.ends.len() <= name.index() {
             self.run.ends.resize_with(name.index() + 1, Default::default);
@@ -255,12 +262,24 @@ impl<'a> Board<'a> {
             self.missing.set(true);
         }
         self.asked.add(&branches);
-        self.run.slots.resize_with(place + 1, SlotRecord::blank);
-        let record = &mut self.run.slots[place];
-        (record.slot, record.published, record.time) = (slot, published, time);
-        (record.branches, record.digests, record.observed) = (branches, digests, live.observed);
+        let slots = &mut self.run.slots;
+        if slots.len() == slots.capacity() {
+            slots.reserve(1);
+        }
+        // So the push has nothing left to do but to make the record, and makes it in its place.
+        assert!(slots.len() < slots.capacity(), "room for a slot was made");
+        slots.push(SlotRecord {
+            slot,
+            branches,
+            digests,
+            clock: Clock::default(),
+            published,
+            observed: live.observed,
+            time,
+            consumed: None,
+        });
         if !self.light {
-            record.clock.clone_from(&live.clock);
+            self.run.slots[place].clock.clone_from(&live.clock);
         }
     }
 
@@ -319,7 +338,7 @@ impl<'a> Board<'a> {
     }
 
     /// Whether anything may happen. Lists it, unless somebody can do without.
-    #[inline]
+    #[inline(always)]
     fn may_go_on(&mut self) -> bool {
         if self.finds {
             return self.asked.is_certain() || self.waiting().any();

@@ -407,15 +407,20 @@ impl<'a> Draw<'a> {
         (branch, mine): (Branch, usize),
         waiting: &Waiting<'_>,
     ) -> Option<Found> {
-        let alone = waiting.alone_by(record, (branch, mine));
         match wanted(branch) {
-            _ if alone.is_some() => alone,
+            Some((channel, side)) if waiting.run.is_closed(channel, side) => {
+                let mine = mine as u16;
+                Some(Found { kind: Kind::Closed, mine, peer: None, theirs: 0 })
+            }
             Some(end) => self.arrived.first(end, (record, mine), waiting),
-            None if matches!(branch, Branch::Cancel(_)) => {
+            None => {
+                let alone = waiting.alone(record, mine);
+                if alone.is_some() || !matches!(branch, Branch::Cancel(_)) {
+                    return alone;
+                }
                 // Who is cancelled need not have come.
                 waiting.places().find_map(|it| waiting.with(record, mine, (it, 0)))
             }
-            None => None,
         }
     }
 }

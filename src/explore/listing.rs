@@ -123,18 +123,8 @@ impl Waiting<'_> {
 
     /// How branch number `mine` of `record` may complete alone.
     #[inline(always)]
-    fn alone(&self, record: &SlotRecord, mine: usize) -> Option<Found> {
-        self.alone_by(record, (record.branches[mine], mine))
-    }
-
-    /// How `branch`, number `mine` of `record`, may complete alone.
-    #[inline(always)]
-    pub(super) fn alone_by(
-        &self,
-        record: &SlotRecord,
-        (branch, mine): (Branch, usize),
-    ) -> Option<Found> {
-        let kind = self.run.kind_alone(record, branch, self.rules.lax_timers)?;
+    pub(super) fn alone(&self, record: &SlotRecord, mine: usize) -> Option<Found> {
+        let kind = self.run.kind_alone(record, record.branches[mine], self.rules.lax_timers)?;
         Some(Found { kind, mine: mine as u16, peer: None, theirs: 0 })
     }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 thread_local! {
     /// What this OS thread runs programs with.
-    static BENCH: Cell<Option<Bench>> = const { Cell::new(None) };
+    static BENCH: Cell<Option<Box<Bench>>> = const { Cell::new(None) };
 }
 
 /// What the executions of a program on one OS thread have in common.
@@ -31,10 +31,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(program: &str, limit: Duration) -> Bench {
+    fn new(program: &str, limit: Duration) -> Box<Bench> {
         let runtime = Runtime::builder().controlled().build();
         let (pulse, memory) = (Pulse::new(program, limit), Memory::default());
-        Bench { program: program.into(), limit, runtime, pulse, memory }
+        Box::new(Bench { program: program.into(), limit, runtime, pulse, memory })
     }
 }
 

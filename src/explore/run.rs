@@ -34,22 +34,6 @@ pub struct SlotRecord {
     pub consumed: Option<usize>,
 }
 
-impl SlotRecord {
-    /// To be filled in: a whole record is too large to be made elsewhere and moved.
-    pub(super) fn blank() -> SlotRecord {
-        SlotRecord {
-            slot: Slot { tasklet: TaskletName::ROOT, nth: 0 },
-            branches: SmallVec::new(),
-            digests: Vec::new(),
-            clock: Clock::default(),
-            published: 0,
-            observed: 0,
-            time: 0,
-            consumed: None,
-        }
-    }
-}
-
 /// One event of a run.
 #[derive(Clone, Debug)]
 pub struct EventRecord {
@@ -289,6 +273,12 @@ impl Run {
         self.ends.get(channel.index()).map(|ends| &ends[side as usize])
     }
 
+    /// Whether one end of a channel has no handle any more.
+    #[inline]
+    pub(super) fn is_closed(&self, channel: ChannelName, side: Side) -> bool {
+        self.end(channel, side).is_some_and(|it| it.closed)
+    }
+
     /// The past of the end of a tasklet.
     pub fn ended(&self, tasklet: TaskletName) -> Option<&Clock> {
         self.ended.get(tasklet.index())?.as_ref().map(|it| &it.0)
@@ -317,10 +307,7 @@ impl Run {
     #[inline(always)]
     pub(super) fn kind_alone(&self, slot: &SlotRecord, branch: Branch, lax: bool) -> Option<Kind> {
         match wanted(branch) {
-            Some((channel, peers)) => {
-                let closed = self.end(channel, peers).is_some_and(|it| it.closed);
-                closed.then_some(Kind::Closed)
-            }
+            Some((channel, peers)) => self.is_closed(channel, peers).then_some(Kind::Closed),
             None => self.kind_by_itself(slot, branch, lax),
         }
     }

@@ -126,8 +126,12 @@ impl Told {
         ways.len() + usize::from(until.is_some())
     }
 
+    fn is_empty(&self) -> bool {
+        self.news.is_empty() && self.announced.is_empty()
+    }
+
     /// Forgets all; the memory stays.
-    pub(crate) fn clear(&mut self) {
+    fn clear(&mut self) {
         self.news.clear();
         self.announced.clear();
         self.ways.clear();
@@ -167,9 +171,11 @@ impl Control {
     /// Lets the run go its own way; what it tells from here on is forgotten.
     pub(crate) fn end(&self) {
         self.on.set(false);
-        let mut told = self.told.take();
-        told.clear();
-        self.told.replace(told);
+        if !self.told.borrow().is_empty() {
+            let mut told = self.told.take();
+            told.clear();
+            self.told.replace(told);
+        }
     }
 
     pub(crate) fn is_on(&self) -> bool {
