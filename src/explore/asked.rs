@@ -20,13 +20,13 @@ pub(super) struct Asked {
     watches: bool,
 }
 
-/// One end of a channel.
+/// The branches at one end of a channel.
 #[derive(Clone, Copy, Debug, Default)]
 struct End {
-    /// All branches.
-    all: u32,
     /// Those that are the only one of their slot: two of them can always meet.
     only: u32,
+    /// The others.
+    of_many: u32,
 }
 
 /// The channel of `branch` and the end where its partner is; none if it needs none.
@@ -72,11 +72,12 @@ impl Asked {
         };
         let ends = &mut self.ends[channel.index()];
         let mine = &mut ends[1 - peers as usize];
-        mine.all += 1;
         if only {
             mine.only += 1;
             let first = mine.only == 1;
             self.certain += usize::from(first && ends[peers as usize].only > 0);
+        } else {
+            mine.of_many += 1;
         }
     }
 
@@ -97,18 +98,20 @@ impl Asked {
         };
         let ends = &mut self.ends[channel.index()];
         let mine = &mut ends[1 - peers as usize];
-        mine.all -= 1;
         if only {
             mine.only -= 1;
             let last = mine.only == 0;
             self.certain -= usize::from(last && ends[peers as usize].only > 0);
+        } else {
+            mine.of_many -= 1;
         }
     }
 
     /// Whether a branch waits at this end.
     #[inline]
     pub(super) fn has(&self, channel: ChannelName, side: Side) -> bool {
-        self.ends[channel.index()][side as usize].all > 0
+        let end = self.ends[channel.index()][side as usize];
+        end.only > 0 || end.of_many > 0
     }
 
     /// Whether any slot ever cancelled another.

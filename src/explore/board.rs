@@ -14,7 +14,7 @@ use super::clock::Clock;
 use super::event::{Branch, ChannelName, Event, Kind, Names, Offer, Side, Slot, TaskletName, mix};
 use super::listing::Waiting;
 use super::live::{Desk, Live, state_key};
-use super::run::{EventRecord, Outcome, Run, SlotRecord, Tick};
+use super::run::{EventRecord, Outcome, Run, SlotRecord};
 use super::system::{Choice, Choose, Enabled, Rules};
 
 /// How many branches an operation may have; each has a number of 16 bits.
@@ -79,7 +79,7 @@ pub struct Board<'a> {
     pub(super) light: bool,
     missing: Cell<bool>,
     /// The virtual time.
-    now: u64,
+    pub(super) now: u64,
     /// The first panic.
     pub(super) panic: Option<(TaskletName, String)>,
     /// The first thing that cannot be explored.
@@ -100,11 +100,15 @@ impl<'a> Board<'a> {
     /// A board with the root on it, which has not published anything.
     pub(super) fn new(
         names: &'a mut Names,
-        desk: Desk,
+        desk: &mut Desk,
         rules: Rules,
         choose: &'a mut dyn Choose,
     ) -> Board<'a> {
-        let Desk { mut run, mut live, mut pending, mut asked, mut enabled, light, .. } = desk;
+        let mut run = std::mem::take(&mut desk.run);
+        let mut live = std::mem::take(&mut desk.live);
+        let mut pending = std::mem::take(&mut desk.pending);
+        let mut asked = std::mem::take(&mut desk.asked);
+        let mut enabled = std::mem::take(&mut desk.enabled);
         asked.clear();
         run.clear();
         live.iter_mut().for_each(|it| *it = Live::default());
@@ -123,7 +127,7 @@ impl<'a> Board<'a> {
             enabled,
             known: 0,
             stale: true,
-            light,
+            light: desk.light,
             missing: Cell::new(false),
             now: 0,
             panic: None,
@@ -163,10 +167,10 @@ impl<'a> Board<'a> {
         let parents = self.live(parent);
         let (nth, time, view) = (parents.children, parents.time, parents.view);
         parents.children += 1;
-        let past = parents.clock.clone();
+        let past = self.past(parent);
         let child = self.names.child(parent, nth);
         let view = mix(view, self.names.print_of(child));
-        let knows = self.rules.defect != Some(super::Defect::NoSpawnEdge);
+        let knows = !self.light && self.rules.defect != Some(super::Defect::NoSpawnEdge);
         let live = self.live(child);
         *live = Live { time, alive: true, view, ..Live::default() };
         if knows {
@@ -174,6 +178,12 @@ impl<'a> Board<'a> {
         }
         self.run.spawned.push((parent, child, past));
         child
+    }
+
+    /// What has happened before what `tasklet` does now, if the record has clocks.
+    #[inline]
+    pub(super) fn past(&self, tasklet: TaskletName) -> Clock {
+        if self.light { Clock::default() } else { self.live[tasklet.index()].clock.clone() }
     }
 
     /// `tasklet` may be left waiting at the end of a run.
@@ -266,7 +276,7 @@ impl<'a> Board<'a> {
         if slots.len() == slots.capacity() {
             slots.reserve(1);
         }
-        // So the push has nothing left to do but to make the record, and makes it in its place.
+        // So nothing is left to `push` that could fail, and the record is made in its place.
         assert!(slots.len() < slots.capacity(), "room for a slot was made");
         slots.push(SlotRecord {
             slot,
@@ -291,7 +301,8 @@ impl<'a> Board<'a> {
         if !self.light {
             live.clock.count_drop(tasklet);
         }
-        self.run.ended[tasklet.index()] = Some((live.clock.clone(), live.settled));
+        let settled = live.settled;
+        self.run.ended[tasklet.index()] = Some((self.past(tasklet), settled));
         self.stale |= self.asked.watches();
         self.run.outlived |= tasklet == TaskletName::ROOT && self.live.iter().any(|it| it.alive);
     }
@@ -407,35 +418,19 @@ impl<'a> Board<'a> {
         (self.enabled, self.stale, self.known) = (enabled, false, self.run.slots.len());
     }
 
-    /// Lets time pass up to the next deadline; whether there was one.
-    fn tick(&mut self) -> bool {
-        let branches = self.pending.iter().flatten().flat_map(|it| &self.run.slots[*it].branches);
-        let deadlines = branches.filter_map(|it| match it {
-            Branch::Timer(deadline) => Some(*deadline),
-            Branch::Send(_)
-            | Branch::Receive(_)
-            | Branch::Default
-            | Branch::Join(_)
-            | Branch::Cancel(_) => None,
-        });
-        let Some(time) = deadlines.min() else { return false };
-        let mut clock = Clock::default();
-        for live in &self.live {
-            clock.join(&live.clock);
-        }
-        self.now = time;
-        self.stale = true;
-        self.run.ticks.push(Tick { time, clock });
-        true
-    }
-
     /// Records `event`; its slots are completed.
     #[inline]
     fn apply(&mut self, event: &Event) {
-        let before = if self.light { Clock::default() } else { self.look(*event) };
-        self.complete(event.first, event.kind, event.second);
+        let nth = self.run.events.len();
+        if self.light {
+            self.run.events.push(EventRecord { event: *event, before: Clock::default() });
+        } else {
+            let before = self.look(*event);
+            self.run.events.push(EventRecord { event: *event, before });
+        }
+        self.complete(event.first, (nth, event.kind), event.second);
         if let Some(second) = event.second {
-            self.complete(second, event.kind, Some(event.first));
+            self.complete(second, (nth, event.kind), Some(event.first));
         }
         if !self.stale {
             self.enabled.retain(|it| it.independent(event));
@@ -444,12 +439,11 @@ impl<'a> Board<'a> {
             let time = self.deadline(*event);
             event.offers().for_each(|it| self.live[it.slot.tasklet.index()].time = time);
         }
-        self.run.events.push(EventRecord { event: *event, before });
     }
 
-    /// The slot of `offer` is completed by the next event, with that of `peer`.
+    /// The slot of `offer` is completed by event number `nth`, with that of `peer`.
     #[inline(always)]
-    fn complete(&mut self, offer: Offer, kind: Kind, peer: Option<Offer>) {
+    fn complete(&mut self, offer: Offer, (nth, kind): (usize, Kind), peer: Option<Offer>) {
         let index = offer.slot.tasklet.index();
         let trace = &mut self.live[index].trace;
         let mut mixed = mix(*trace, (kind as u64) << 16 | u64::from(offer.branch));
@@ -461,12 +455,13 @@ impl<'a> Board<'a> {
         let Some(place) = self.pending[index].take() else { return };
         let record = &mut self.run.slots[place];
         debug_assert_eq!(record.slot, offer.slot, "another slot of the tasklet waits");
-        record.consumed = Some(self.run.events.len());
+        record.consumed = Some(nth);
         self.asked.remove(&record.branches);
     }
 
-    /// The record, when the system has returned, with the rest of the memory.
-    pub(super) fn finish(mut self) -> Desk {
+    /// Completes the record when the system has returned, and puts it back with the rest of the
+    /// memory.
+    pub(super) fn finish(mut self, desk: &mut Desk) {
         self.run.outcome = self.outcome();
         if !self.light {
             self.run.state =
@@ -478,7 +473,9 @@ impl<'a> Board<'a> {
                 self.run.trace = self.run.trace.wrapping_add(mix(print, live.trace));
             }
         }
-        let Board { run, live, pending, asked, enabled, light, missing, .. } = self;
-        Desk { run, live, pending, asked, enabled, light, missing: missing.get() }
+        desk.missing = self.missing.get();
+        desk.run = self.run;
+        (desk.live, desk.pending) = (self.live, self.pending);
+        (desk.asked, desk.enabled) = (self.asked, self.enabled);
     }
 }

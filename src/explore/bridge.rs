@@ -21,6 +21,7 @@ use crate::kernel::trace::{ChannelId, Direction};
 use crate::kernel::wait::{self, Wait};
 use crate::runtime::Decide;
 use smallvec::SmallVec;
+use std::mem::forget;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -155,24 +156,25 @@ impl<'a, 'b> Bridge<'a, 'b> {
     fn report(&mut self, scheduler: &Scheduler) {
         let Some(control) = &scheduler.home.control else { return };
         let mut told = control.take(self.told.take().unwrap_or_default());
-        let (mut left, mut ways) = (&told.announced[..], &told.ways[..]);
-        if !told.news.is_empty() {
-            for (nth, news) in told.news.drain(..).enumerate() {
-                while let [due, others @ ..] = left
-                    && due.news <= nth
-                {
-                    left = others;
-                    self.announced(due, &mut ways);
-                }
+        let Told { news, announced, ways } = &mut *told;
+        let (all, mut ways) = (news.len(), &ways[..]);
+        for announced in &*announced {
+            while all - news.len() < announced.news as usize
+                && let Some(news) = news.pop_front()
+            {
                 self.report_one(scheduler, news);
             }
+            self.announced(announced, &mut ways);
         }
-        left.iter().for_each(|it| self.announced(it, &mut ways));
+        while let Some(news) = news.pop_front() {
+            self.report_one(scheduler, news);
+        }
         told.announced.clear();
         told.ways.clear();
         self.told = Some(told);
     }
 
+    #[inline(never)]
     fn report_one(&mut self, scheduler: &Scheduler, news: News) {
         match news {
             News::Spawned { parent, child } => self.spawned(scheduler, parent, child),
@@ -260,7 +262,11 @@ impl<'a, 'b> Bridge<'a, 'b> {
         let Announced { by, only, ways, at, .. } = *announced;
         self.went_on(by);
         let seat = &mut self.seats[by.0 as usize];
-        (seat.never_waits, seat.pending) = (only == Some(Way::Default), Pending::Waiting);
+        seat.never_waits = only == Some(Way::Default);
+        match std::mem::replace(&mut seat.pending, Pending::Waiting) {
+            Pending::Held(hold) => drop(hold),
+            other => forget(other), // nothing to drop
+        }
         let name = seat.name;
         self.pending += 1;
         if let Some(way) = only
@@ -273,7 +279,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
         let ways = if only.is_some() {
             only.as_slice()
         } else {
-            left.split_off(..ways).unwrap_or_default()
+            left.split_off(..ways as usize).unwrap_or_default()
         };
         self.seats[by.0 as usize].never_waits = ways.contains(&Way::Default);
         self.announced_many(name, ways, at);
@@ -362,10 +368,17 @@ impl<'a, 'b> Bridge<'a, 'b> {
         let seat = &mut self.seats[id];
         self.pending -= 1;
         if let Pending::Waiting = seat.pending {
-            seat.pending = Pending::Nothing;
+            forget(std::mem::replace(&mut seat.pending, Pending::Nothing)); // nothing to drop
             debug_assert!(seat.task.is_waiting(), "an announced operation was ended by nobody");
             return wait::settle_decided(&seat.task, branch);
         }
+        self.wake_other(scheduler, id);
+    }
+
+    /// Readies a tasklet that did not announce what it waits for.
+    #[inline(never)]
+    fn wake_other(&mut self, scheduler: &Scheduler, id: usize) {
+        let seat = &mut self.seats[id];
         match std::mem::replace(&mut seat.pending, Pending::Nothing) {
             Pending::Unbegun => scheduler.begin(seat.task.clone()),
             Pending::Held(hold) => {

@@ -170,6 +170,8 @@ pub(super) struct Draw<'a> {
     changes: Vec<usize>,
     /// How many arrivals there were.
     arrivals: usize,
+    /// How many events there are while each was found here; then those who are held still wait.
+    found: usize,
     /// The fingerprint of the channel whose operations weigh.
     channel: u64,
     /// Who does the next operation that weighs.
@@ -196,6 +198,7 @@ impl<'a> Draw<'a> {
             ranks: Vec::new(),
             changes: Vec::new(),
             arrivals: 0,
+            found: 0,
             channel: 0,
             intended: None,
             ways: Vec::new(),
@@ -212,7 +215,7 @@ impl<'a> Draw<'a> {
         self.priorities.clear();
         self.ranks.clear();
         self.changes.clear();
-        (self.arrivals, self.intended) = (0, None);
+        (self.arrivals, self.found, self.intended) = (0, 0, None);
         if let Mode::Pct(depth) = mode {
             let (random, steps) = (&self.random, self.known.longest.max(2));
             self.changes.extend((1..depth.min(1_000)).map(|_| random.choose(steps)));
@@ -237,7 +240,7 @@ impl<'a> Draw<'a> {
 
     /// Adds those that have come since.
     fn hold(&mut self, fresh: Range<usize>, waiting: &Waiting<'_>) {
-        if self.held.iter().any(|it| !it.is_pending(waiting)) {
+        if waiting.run.events.len() != self.found || waiting.rules.endings {
             self.held.retain(|it| it.is_pending(waiting));
         }
         for (place, record) in fresh.clone().zip(&waiting.run.slots[fresh]) {
@@ -373,17 +376,8 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// What a slot does when its tasklet comes to it: meets the first who waits, in any of its
-    /// branches, or goes on alone; a default only if there is nothing else.
-    #[inline]
-    fn tries(&mut self, record: &SlotRecord, waiting: &Waiting<'_>) -> Option<Found> {
-        match record.branches[..] {
-            [branch] => self.way(record, (branch, 0), waiting),
-            _ => self.draws(record, waiting),
-        }
-    }
-
-    /// As [`tries`](Self::tries), in one of several ways.
+    /// What a slot of several branches does when its tasklet comes to it: meets the first who
+    /// waits, in any of them, or goes on alone; a default only if there is nothing else.
     #[inline(never)]
     fn draws(&mut self, record: &SlotRecord, waiting: &Waiting<'_>) -> Option<Found> {
         self.ways.clear();
@@ -448,13 +442,19 @@ impl Choose for Draw<'_> {
             if self.mode != Mode::Walk {
                 self.note(record, waiting.names);
             }
-            if let Some(found) = self.tries(record, waiting) {
-                if found.kind == Kind::Cancelled {
-                    self.held.retain(|it| found.peer != Some(it.place()));
-                }
-                return Some(waiting.event(record, found));
+            let found = match record.branches[..] {
+                [branch] => self.way(record, (branch, 0), waiting),
+                _ => self.draws(record, waiting),
+            };
+            let Some(found) = found else {
+                self.arrived.add(comer, record);
+                continue;
+            };
+            if found.kind == Kind::Cancelled {
+                self.held.retain(|it| found.peer != Some(it.place()));
             }
-            self.arrived.add(comer, record);
+            self.found = waiting.run.events.len() + 1;
+            return Some(waiting.event(record, found));
         }
         None
     }

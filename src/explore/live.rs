@@ -7,7 +7,7 @@ use super::asked::Asked;
 use super::board::Board;
 use super::clock::Clock;
 use super::event::{Branch, Event, Kind, Names, Slot, TaskletName, mix};
-use super::run::Run;
+use super::run::{Run, Tick};
 
 /// What the board knows about a tasklet that runs.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +35,7 @@ pub(super) struct Live {
 }
 
 /// What a run needs memory for; it is used again by the next one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Desk {
     /// The record; it is taken out of here, and may be put back.
     pub(super) run: Run,
@@ -49,21 +49,30 @@ pub(super) struct Desk {
     pub(super) missing: bool,
 }
 
-impl Default for Desk {
-    fn default() -> Desk {
-        Desk {
-            run: Run::new(),
-            live: Vec::new(),
-            pending: Vec::new(),
-            asked: Asked::default(),
-            enabled: Vec::new(),
-            light: false,
-            missing: false,
-        }
-    }
-}
-
 impl Board<'_> {
+    /// Lets time pass up to the next deadline; whether there was one.
+    #[inline(never)]
+    pub(super) fn tick(&mut self) -> bool {
+        let branches = self.pending.iter().flatten().flat_map(|it| &self.run.slots[*it].branches);
+        let deadlines = branches.filter_map(|it| match it {
+            Branch::Timer(deadline) => Some(*deadline),
+            Branch::Send(_)
+            | Branch::Receive(_)
+            | Branch::Default
+            | Branch::Join(_)
+            | Branch::Cancel(_) => None,
+        });
+        let Some(time) = deadlines.min() else { return false };
+        let mut clock = Clock::default();
+        for live in &self.live {
+            clock.join(&live.clock);
+        }
+        self.now = time;
+        self.stale = true;
+        self.run.ticks.push(Tick { time, clock });
+        true
+    }
+
     /// What time it is for the tasklets of `event` after it.
     pub(super) fn deadline(&self, event: Event) -> u64 {
         let times = event.offers().map(|it| self.live[it.slot.tasklet.index()].time);

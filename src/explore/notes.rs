@@ -68,7 +68,7 @@ impl Board<'_> {
 
     /// `tasklet` panics just now.
     pub(super) fn panicking(&mut self, tasklet: TaskletName) {
-        let past = self.live(tasklet).clock.clone();
+        let past = self.past(tasklet);
         self.run.panics.push((tasklet, past));
     }
 

@@ -218,6 +218,12 @@ pub struct Run {
     pub state: u64,
 }
 
+impl Default for Run {
+    fn default() -> Run {
+        Run::new()
+    }
+}
+
 impl Run {
     /// Forgets what happened; the memory stays.
     pub(super) fn clear(&mut self) {

@@ -183,7 +183,7 @@ pub(super) fn execute_with(
     rules: Rules,
     choose: &mut dyn Choose,
 ) {
-    let mut board = Board::new(names, std::mem::take(desk), rules, choose);
+    let mut board = Board::new(names, desk, rules, choose);
     system.run(&mut board);
-    *desk = board.finish();
+    board.finish(desk);
 }

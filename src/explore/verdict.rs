@@ -2,8 +2,9 @@
 //!
 //! Always: a verdict says whether the search was exhaustive; there is no bare "ok".
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::event::{Event, Names, TaskletName};
 use super::replay::Overrides;
@@ -131,7 +132,25 @@ pub struct Verdict {
     /// Set when the program did something that cannot be explored; the search ended there.
     pub refused: bool,
     /// The traces seen.
-    pub(super) seen: BTreeSet<u64>,
+    pub(super) seen: HashSet<u64, BuildHasherDefault<Hashed>>,
+}
+
+/// A hash of what is one already.
+#[derive(Clone, Default)]
+pub(super) struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|it| self.write_u64(u64::from(*it)));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = self.0.rotate_left(8) ^ word;
+    }
 }
 
 impl Verdict {

@@ -12,6 +12,7 @@ use super::trace::{ChannelId, Direction};
 use super::wait::Wait;
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -102,16 +103,16 @@ pub(crate) struct Announced {
     /// Its way, if it has only one.
     pub(crate) only: Option<Way>,
     /// How many of the ways that were told beside are its own: the next ones.
-    pub(crate) ways: usize,
+    pub(crate) ways: u32,
     /// How many news were told before.
-    pub(crate) news: usize,
+    pub(crate) news: u32,
     pub(crate) at: &'static Location<'static>,
 }
 
 /// What was told and nobody has taken yet.
 #[derive(Default)]
 pub(crate) struct Told {
-    pub(crate) news: Vec<News>,
+    pub(crate) news: VecDeque<News>,
     pub(crate) announced: Vec<Announced>,
     /// The ways of all who announced something with more than one, in order.
     pub(crate) ways: Vec<Way>,
@@ -184,7 +185,7 @@ impl Control {
 
     pub(crate) fn tell(&self, news: News) {
         if self.on.get() {
-            self.told.borrow_mut().news.push(news);
+            self.told.borrow_mut().news.push_back(news);
         }
     }
 
@@ -204,7 +205,8 @@ impl Control {
             ([only], None) => (Some(*only), 0),
             _ => (None, told.add_ways(ways, until)),
         };
-        told.announced.push(Announced { by, only, ways, news: told.news.len(), at });
+        let (ways, news) = (ways as u32, told.news.len() as u32);
+        told.announced.push(Announced { by, only, ways, news, at });
     }
 
     /// What has been told since, in exchange for `empty`.

@@ -254,6 +254,7 @@ pub(crate) fn settle_now(task: &Rc<Task>, outcome: u32) {
 }
 
 /// Settles whatever wait of `task` is open as somebody has decided who controls the run.
+#[inline(always)]
 pub(crate) fn settle_decided(task: &Rc<Task>, outcome: u32) {
     if task.is_waiting() {
         settle_here(task, outcome);
