@@ -24,7 +24,8 @@
 //! A tasklet that waits for a future can be woken by whoever has a clone of its waker. As long as
 //! there is one, a run is not taken to be stuck: nobody can tell what other OS threads will do. As
 //! soon as the last one has been dropped, and nothing else can happen, it is. So two tasklets that
-//! wait for each other through futures wait for ever, where through channels they would be named.
+//! wait for each other through futures are found only when [every OS
+//! thread](crate::shared#stuck-runs) of the process waits.
 //! With the virtual clock time goes on while wakers are held.
 //!
 //! A run that is explored refuses to wait for futures: what wakes them is not known to it.

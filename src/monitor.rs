@@ -5,6 +5,7 @@
 //! Monitor: `Fresh --first turn--> Watching <-> Asleep --runtime dropped--> Over`.
 
 use crate::blocking::new_thread;
+use crate::kernel::asleep::{self, Kind, Nap};
 use crate::kernel::clock::{Clock, Nanos};
 use crate::kernel::name::{Identity, TaskletId};
 use crate::kernel::trace::Watch;
@@ -76,9 +77,10 @@ pub(crate) struct Monitor {
     fresh: Cell<Option<(Duration, Hook)>>,
 }
 
-#[derive(Default)]
 struct Shared {
     turn: Mutex<Turn>,
+    /// Sleeps until a turn begins.
+    nap: Nap,
     /// Whether `turn` lasts still. Written without the lock: to see its end late does no harm.
     lasts: AtomicBool,
     /// Told when a turn begins while the thread is asleep, and of the end.
@@ -96,15 +98,14 @@ struct Turn {
     path: Vec<u8>,
     spawned_at: Option<&'static Location<'static>>,
     waited_at: Option<&'static Location<'static>>,
-    /// The thread waits for a turn to begin.
-    asleep: bool,
     over: bool,
 }
 
 impl Monitor {
     pub(crate) fn new(limit: Duration, hook: impl FnMut(&LongTurn) + Send + 'static) -> Monitor {
         let fresh = Cell::new(Some((limit, Box::new(hook) as Hook)));
-        Monitor { shared: Arc::default(), fresh }
+        let (turn, lasts, news) = (Mutex::default(), AtomicBool::new(false), Condvar::new());
+        Monitor { shared: Arc::new(Shared { turn, nap: Nap::new(), lasts, news }), fresh }
     }
 
     /// Makes the thread, when the first turn begins.
@@ -132,7 +133,7 @@ impl Watch for Monitor {
         turn.spawned_at = Some(who.spawned_at);
         turn.waited_at = waited_at;
         self.shared.lasts.store(true, Ordering::Relaxed);
-        if turn.asleep {
+        if self.shared.nap.call(asleep::process) {
             self.shared.news.notify_one();
         }
     }
@@ -144,6 +145,7 @@ impl Watch for Monitor {
     fn stop(&self) {
         drop(self.fresh.take());
         self.shared.turn.lock().over = true;
+        self.shared.nap.call(asleep::process);
         self.shared.news.notify_one();
     }
 }
@@ -178,9 +180,9 @@ impl Shared {
         while !turn.over {
             if !self.lasts.load(Ordering::Relaxed) {
                 // Who begins a turn needs the lock, so it sees this.
-                turn.asleep = true;
+                self.nap.sleep(Kind::Spare, asleep::process());
                 self.news.wait(&mut turn);
-                turn.asleep = false;
+                self.nap.rise(asleep::process);
                 continue;
             }
             let now = clock.now();

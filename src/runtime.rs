@@ -342,6 +342,7 @@ impl Runtime {
         self.check_alone()?;
         let limit = Limit { until_ended: None, switches, at, sleep, until_failed: true };
         let ran = self.scheduler.drive(&limit);
+        drop(self.scheduler.told.take());
         if let Some(payload) = self.scheduler.stray_panic.take() {
             return Err(RunError::Panicked(PanicReport::stray(payload)));
         }

@@ -24,19 +24,45 @@
 //!
 //! A thread with nothing else to do looks for its partner for some microseconds, and then sleeps.
 //! So two threads that are busy with each other meet without system calls, and idle ones cost
-//! nothing. On a machine with one processor they sleep at once.
+//! next to nothing: they wake ever more rarely, to see whether
+//! [any thread is awake](#stuck-runs). On a machine with one processor they sleep at once.
 //!
 //! # Stuck runs
 //!
-//! A run is reported as stuck only if nothing can wake it. A tasklet that waits at a shared channel
-//! can be woken from outside as long as the other end exists, and nobody can tell where a handle
-//! is that was moved and not used since; so such a wait counts as one that will end, and a cycle
-//! that goes through shared channels is *not* reported. It is shown by
-//! [`snapshot`](crate::snapshot()), and by [`Runtime::snapshot`](crate::Runtime::snapshot) between
-//! drives. What is certain is reported as ever: when every handle of the other end is dropped the
-//! wait ends with [`Halt::Closed`](crate::Halt::Closed), and the rest may then be stuck. With a
+//! A tasklet that waits at a shared channel can be woken by another OS thread as long as the other
+//! end exists, and nobody can tell where a handle is that was moved and not used since. But when
+//! *every* OS thread of the process is asleep in a wait that only another one could end, nobody
+//! ever will. This is found, on Linux, and then
+//!
+//! - every run that is stuck ends with its [report](crate::StuckReport::everywhere), which shows
+//!   how all waits stood; its tasklets are cancelled, as in any run that is stuck. The run of a
+//!   worker without tasklets is not stuck, it waits for some;
+//! - threads in no run then see the ends closed that those runs had. If no run is stuck, the waits
+//!   of all such threads panic.
+//!
+//! It is looked for 10 ms after the last of them fell asleep, and then after twice as long each
+//! time. Counted as asleep are runs with nothing but waits for shared channels, for
+//! [tasklets of workers](Remote) and for futures, and threads in no run in such a wait, without a
+//! deadline. All others count as awake: who waits for a timer, a deadline, a descriptor, a child, a
+//! signal, or in a [blocking call](crate::blocking()); and each thread that the crate does not
+//! know, whatever it does: one in std's `join` of another, that of a test harness, or a
+//! [tasklet's own](crate::RuntimeBuilder::threads_as_stacks). While there is one of these, a cycle
+//! that goes through shared channels is *not* reported: [`snapshot`](crate::snapshot()) shows it,
+//! and [`Runtime::snapshot`](crate::Runtime::snapshot) between drives.
+//!
+//! What a run can tell by itself is reported as ever: when every handle of the other end is dropped
+//! the wait ends with [`Halt::Closed`](crate::Halt::Closed), and the rest may then be stuck. With a
 //! [virtual clock](crate::RuntimeBuilder::virtual_clock) time does not wait for partners outside:
 //! it goes on to the next timer of its own run.
+//!
+//! ```no_run
+//! use tasklets::{run, shared};
+//! let ((to_us, theirs), (to_them, ours)) = (shared::channel::<u8>(), shared::channel::<u8>());
+//! let them = std::thread::spawn(move || run(move || (ours.recv(), to_us.send(1)).0));
+//! // The mistake: each wants the other to speak first. Both runs end with a report, and so panic.
+//! run(move || (theirs.recv(), to_them.send(1)).0).unwrap();
+//! # them.join().unwrap().unwrap();
+//! ```
 
 mod arms;
 mod core;

@@ -12,6 +12,7 @@ const RANKS: &[(&str, u32)] = &[
     ("kernel/clock", 0),
     ("kernel/name", 0),
     ("kernel/claim", 0),
+    ("kernel/asleep", 0),
     ("kernel/fatal", 0),
     ("kernel/baton", 0),
     ("kernel/body", 0),

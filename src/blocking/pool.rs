@@ -1,14 +1,15 @@
 //! The OS threads that make the blocking calls of one run, and the queue in front of them.
 //!
 //! Always: no more threads than the run's limits say; no call waits while a thread is idle or may
-//! be made. Thread: `Busy <-> Idle -> Ended`, when it has been idle for long enough or the run is
-//! over.
+//! be made. Thread: `Busy <-> Idle -> Ended`, when it has been idle for long enough, the run is
+//! over, or every other OS thread of the process is asleep for good.
 
 use super::new_thread;
+use crate::kernel::asleep::{self, Reserve};
 use crate::kernel::scheduler::BlockingLimits;
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// Threads of a run unless its builder says otherwise.
 pub(crate) const THREADS: usize = 16;
@@ -59,6 +60,8 @@ struct State {
     /// Threads that have been made and have not looked for a job so far.
     coming: usize,
     limits: BlockingLimits,
+    /// Who is idle shall not wait for the next job: only idle threads could make one.
+    dismissed: bool,
     over: bool,
 }
 
@@ -69,6 +72,7 @@ impl Pool {
         let mut state = self.shared.state.lock();
         let most = limits.threads.max(1);
         state.limits = limits;
+        state.dismissed = false;
         let at_once = state.free() + (most - state.threads.min(most));
         if state.jobs.len() >= at_once.saturating_add(limits.queue) {
             drop(state); // before the job
@@ -83,6 +87,10 @@ impl Pool {
             state.threads += 1;
             state.coming += 1;
             drop(state);
+            if place == 1 {
+                let known: Weak<Shared> = Arc::downgrade(&self.shared);
+                asleep::list_reserve(known);
+            }
             let shared = self.shared.clone();
             if new_thread("tasklets-blocking", move || shared.work()).is_err() {
                 self.do_without();
@@ -145,11 +153,22 @@ impl Shared {
             let patience = state.limits.idle;
             let waited = self.news.wait_for(&mut state, patience);
             state.idle -= 1;
-            if waited.timed_out() && state.jobs.is_empty() {
+            if (waited.timed_out() || state.dismissed) && state.jobs.is_empty() {
                 break;
             }
         }
         state.threads -= 1;
+    }
+}
+
+impl Reserve for Shared {
+    fn threads(&self) -> u32 {
+        u32::try_from(self.state.lock().idle).unwrap_or(u32::MAX)
+    }
+
+    fn dismiss(&self) {
+        self.state.lock().dismissed = true;
+        self.news.notify_all();
     }
 }
 

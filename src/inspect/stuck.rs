@@ -27,24 +27,26 @@ pub struct StuckReport {
     /// Tasklets each of which waits for the next, and the last for the first; empty if there is no
     /// such cycle, or it cannot be known.
     pub cycle: Vec<TaskletId>,
+    /// Whether the run waited for other OS threads, and every one of the process did: see
+    /// [stuck runs](crate::shared#stuck-runs).
+    pub everywhere: bool,
 }
 
 impl StuckReport {
     pub(crate) fn of(scheduler: &Scheduler) -> StuckReport {
         debug_assert!(running::current().is_none(), "a run is stuck only while nobody runs");
         let snapshot = Snapshot::of(scheduler);
-        StuckReport { cycle: snapshot.cycle(), snapshot }
+        let everywhere = scheduler.told.borrow().is_some();
+        StuckReport { cycle: snapshot.cycle(), snapshot, everywhere }
     }
 }
 
 impl fmt::Display for StuckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tasklets = &self.snapshot.tasklets;
-        writeln!(
-            f,
-            "stuck: none of {} tasklets can run, and nothing can wake one",
-            tasklets.len()
-        )?;
+        let more = if self.everywhere { ": every OS thread of the process waits" } else { "" };
+        let count = tasklets.len();
+        writeln!(f, "stuck: none of {count} tasklets can run, and nothing can wake one{more}")?;
         if let Some(first) = self.cycle.first() {
             write!(f, "  cycle: ")?;
             for id in &self.cycle {

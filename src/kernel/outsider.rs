@@ -2,8 +2,9 @@
 //!
 //! Always: an outsider has a control block, as a tasklet has, so that operations need not know the
 //! difference; it is in no queue, and waits by putting its OS thread to sleep.
-//! Outsider: `Awake <-> Asleep`.
+//! Outsider: `Awake <-> Asleep`; one that nobody will ever wake panics.
 
+use super::asleep::{self, Kind, Nap, Sleeper, Told, Watch};
 use super::choice::Choices;
 use super::claim::{Claim, Owner, Wake};
 use super::clock::{Clock, NEVER, Nanos};
@@ -12,10 +13,10 @@ use super::task::{Home, Registry, Task, flag};
 use super::trace::Trace;
 use super::wait;
 use crate::kernel::name::TaskletId;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 thread_local! {
     /// The control block of this OS thread.
@@ -28,16 +29,44 @@ struct Outsider {
 }
 
 /// Where an OS thread sleeps.
-#[derive(Default)]
 struct Bed {
-    called: Mutex<bool>,
+    called: Mutex<Called>,
     call: Condvar,
+    nap: Nap,
+}
+
+/// Why an OS thread has to wake.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Called {
+    No,
+    /// Its wait has been settled.
+    Settled,
+    /// Nobody will ever settle it.
+    Told,
+}
+
+impl Bed {
+    fn call(&self, why: Called) {
+        let mut called = self.called.lock();
+        *called = why;
+        self.nap.call(asleep::process);
+        self.call.notify_one();
+    }
 }
 
 impl Wake for Bed {
     fn wake(&self, _: Arc<Claim>) {
-        *self.called.lock() = true;
-        self.call.notify_one();
+        self.call(Called::Settled);
+    }
+}
+
+impl Sleeper for Bed {
+    fn kind(&self) -> Option<Kind> {
+        self.nap.kind()
+    }
+
+    fn tell(&self) {
+        self.call(Called::Told);
     }
 }
 
@@ -65,7 +94,11 @@ impl Outsider {
             channels: Registry::default(),
             claimed: Cell::new(0),
         });
-        let (task, bed) = (Rc::new(Task::blank(home)), Arc::<Bed>::default());
+        let called = Mutex::new(Called::No);
+        let bed = Arc::new(Bed { called, call: Condvar::new(), nap: Nap::new() });
+        let known: Weak<Bed> = Arc::downgrade(&bed);
+        asleep::list(known);
+        let task = Rc::new(Task::blank(home));
         task.set(flag::OUTSIDER);
         let owner = Owner { home: 0, tasklet: TaskletId(0), seat: 0 };
         let given = task.extra().claim.set(Claim::new(owner, bed.clone()));
@@ -97,7 +130,10 @@ pub(super) fn park(task: &Rc<Task>, until: Nanos, late: u32) -> u32 {
         } else if claim.park() {
             // Once a partner has it, it no longer ends by itself.
             let until = if now >= until { NEVER } else { until };
-            ME.with(|it| it.bed.sleep(until));
+            let told = ME.with(|it| it.bed.sleep(until));
+            if told.is_some() && (claim.win_here() || claim.tear()) {
+                wait::settle_here(task, wait::STUCK);
+            }
         }
     }
     task.clear(flag::CLAIMED);
@@ -105,15 +141,28 @@ pub(super) fn park(task: &Rc<Task>, until: Nanos, late: u32) -> u32 {
 }
 
 impl Bed {
-    fn sleep(&self, until: Nanos) {
+    /// Sleeps until it is called or the time has come, or nobody will ever settle its wait.
+    fn sleep(&self, until: Nanos) -> Option<Told> {
         let mut called = self.called.lock();
-        if !*called && until == NEVER {
-            self.call.wait(&mut called);
-        } else if !*called {
+        if *called == Called::No && until == NEVER {
+            self.sleep_for_good(&mut called);
+        } else if *called == Called::No {
             let until = clock(|it| it.instant(until));
             self.call.wait_until(&mut called, until);
         }
-        *called = false;
+        let why = std::mem::replace(&mut *called, Called::No);
+        (why == Called::Told).then(Told::new)
+    }
+
+    fn sleep_for_good(&self, called: &mut MutexGuard<'_, Called>) {
+        self.nap.sleep(Kind::Plain, asleep::process());
+        let mut watch = Watch::new();
+        while **called == Called::No {
+            if self.call.wait_for(called, watch.patience()).timed_out() {
+                MutexGuard::unlocked(called, || watch.look());
+            }
+        }
+        self.nap.rise(asleep::process);
     }
 }
 

@@ -4,6 +4,7 @@
 //! call is made for it only if the scheduler sleeps. What the OS tells of a descriptor that has
 //! been deregistered reaches nobody, also if its number and place have been used again.
 
+use super::asleep::{self, Kind, Nap, Sleeper, Watch};
 use super::claim::{Claim, Wake};
 use super::clock::Nanos;
 use super::source::{Listener, Side, Source};
@@ -15,8 +16,8 @@ use std::any::Any;
 use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// The inbox's own event; readiness of sockets gets other tokens.
@@ -56,7 +57,9 @@ pub(crate) struct Inbox {
     /// Whether there are any.
     filled: AtomicBool,
     /// Whether a system call is needed to get attention.
-    asleep: AtomicBool,
+    nap: Nap,
+    /// Nobody will ever leave a message.
+    told: AtomicBool,
     waker: Waker,
 }
 
@@ -67,8 +70,12 @@ impl Inbox {
         messages.push(message);
         self.filled.store(true, Ordering::SeqCst);
         drop(messages);
+        self.call();
+    }
+
+    fn call(&self) {
         // Both sides say what they do before they look at what the other does: one of them sees it.
-        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
+        if self.nap.call(asleep::process) {
             // A full pipe means that a wake-up is under way already.
             drop(self.waker.wake());
         }
@@ -93,6 +100,20 @@ impl Inbox {
 impl Wake for Inbox {
     fn wake(&self, claim: Arc<Claim>) {
         self.put(Message::Done(claim));
+    }
+}
+
+impl Sleeper for Inbox {
+    fn kind(&self) -> Option<Kind> {
+        self.nap.kind()
+    }
+
+    fn tell(&self) {
+        let messages = self.messages.lock();
+        self.told.store(true, Ordering::SeqCst);
+        self.filled.store(true, Ordering::SeqCst);
+        drop(messages);
+        self.call();
     }
 }
 
@@ -123,12 +144,15 @@ impl Poller {
     pub(crate) fn new() -> io::Result<Poller> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), INBOX)?;
-        let (filled, asleep) = (AtomicBool::new(false), AtomicBool::new(false));
-        let inbox = Inbox { messages: Mutex::default(), filled, asleep, waker };
+        let (filled, told) = (AtomicBool::new(false), AtomicBool::new(false));
+        let inbox = Inbox { messages: Mutex::default(), filled, nap: Nap::new(), told, waker };
+        let inbox = Arc::new(inbox);
+        let known: Weak<Inbox> = Arc::downgrade(&inbox);
+        asleep::list(known);
         Ok(Poller {
             poll,
             events: Events::with_capacity(1_024),
-            inbox: Arc::new(inbox),
+            inbox,
             sources: Slab::new(),
             places: Vec::new(),
             registered: 0,
@@ -215,15 +239,48 @@ impl Poller {
         let sleeps = nanos != Some(0);
         let mut limit = nanos.map(Duration::from_nanos);
         if sleeps {
-            self.inbox.asleep.store(true, Ordering::SeqCst);
+            self.inbox.nap.doze();
             if self.inbox.is_filled() {
                 limit = Some(Duration::ZERO);
             }
         }
         let polled = self.poll.poll(&mut self.events, limit);
         if sleeps {
-            self.inbox.asleep.store(false, Ordering::SeqCst);
+            self.inbox.nap.rise(asleep::process);
         }
+        self.sort(polled, due)
+    }
+
+    /// Sleeps, as what `kind` says, while nobody is told of any descriptor, until there is a
+    /// message; true if there never will be one, because every OS thread of the process sleeps so.
+    pub(crate) fn poll_inbox(&mut self, kind: Kind, due: &mut Vec<Listener>) -> io::Result<bool> {
+        let messages = self.inbox.messages.lock();
+        if !messages.is_empty() {
+            return Ok(false);
+        }
+        self.inbox.nap.sleep(kind, asleep::process());
+        drop(messages);
+        let mut watch = Watch::new();
+        // A signal, or a descriptor that nobody waits for, is no reason to be counted as awake.
+        let mut sorted = Ok(());
+        while sorted.is_ok() && !self.inbox.is_filled() && due.is_empty() {
+            let polled = self.poll.poll(&mut self.events, Some(watch.patience()));
+            sorted = self.sort(polled, due);
+            if self.events.is_empty() {
+                watch.look();
+            }
+        }
+        self.inbox.nap.rise(asleep::process);
+        sorted.map(|()| self.inbox.told.swap(false, Ordering::SeqCst))
+    }
+
+    /// Whether anybody would be told of any descriptor.
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.sources.iter().any(|(_, it)| it.has_listeners())
+    }
+
+    /// Moves those who waited for what has happened to `due`.
+    fn sort(&self, polled: io::Result<()>, due: &mut Vec<Listener>) -> io::Result<()> {
         match polled {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,

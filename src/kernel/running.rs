@@ -297,6 +297,15 @@ fn wrong_place(task: &Task, at: &Location<'_>) -> ! {
     }
 }
 
+#[cold]
+fn stuck_outside(task: &Task) -> ! {
+    let at = task.at.get().unwrap_or(task.who.spawned_at);
+    panic!(
+        "stuck: this OS thread waits in its operation at {at}, and every other one of the process \
+         waits, too: nothing can wake one"
+    )
+}
+
 /// Takes back the wait that was opened for the running tasklet.
 pub(crate) fn close_wait(task: &Task) {
     wait::settle_here(task, wait::RETRY);
@@ -335,6 +344,7 @@ pub(crate) fn halt_of(task: &Rc<Task>, outcome: u32) -> Option<Halt> {
         wait::TIMED_OUT => Some(Halt::TimedOut),
         wait::INJECTED => Some(fail(task, Halt::Injected)),
         wait::MISPLACED => wrong_place(task, task.at.get().unwrap_or(task.who.spawned_at)),
+        wait::STUCK => stuck_outside(task),
         _ => None,
     }
 }

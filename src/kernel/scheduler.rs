@@ -12,6 +12,7 @@ mod partners;
 mod watched;
 
 use super::announce;
+use super::asleep::Told;
 use super::body::{Body, Once, Turn};
 use super::clock::Nanos;
 use super::control::News;
@@ -113,6 +114,9 @@ pub(crate) struct Scheduler {
     until: Cell<Option<TaskletId>>,
     /// The run ends: new tasklets are cancelled from the start.
     draining: Cell<bool>,
+    /// It is stuck because every OS thread of the process is asleep; the other runs that are go on
+    /// when this is dropped.
+    pub(crate) told: RefCell<Option<Told>>,
     /// Tasklets that panicked, in the order they ended; a join takes the panic out of the tasklet.
     pub(crate) panicked: RefCell<Vec<Rc<Task>>>,
     /// Tasklets that would not end.
@@ -173,6 +177,7 @@ impl Scheduler {
             extensions: RefCell::default(),
             until: Cell::new(None),
             draining: Cell::new(false),
+            told: RefCell::new(None),
             panicked: RefCell::default(),
             abandoned: RefCell::default(),
             stray_panic: RefCell::new(None),

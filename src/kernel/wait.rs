@@ -15,8 +15,10 @@ pub(crate) const INJECTED: u32 = u32::MAX - 2;
 pub(crate) const RETRY: u32 = u32::MAX - 3;
 /// The tasklet turned out not to be on a stack that can be suspended.
 pub(crate) const MISPLACED: u32 = u32::MAX - 4;
+/// Every OS thread of the process waits for the others.
+pub(crate) const STUCK: u32 = u32::MAX - 5;
 /// Outcomes from here on name no branch.
-pub(crate) const NO_BRANCH: u32 = MISPLACED;
+pub(crate) const NO_BRANCH: u32 = STUCK;
 /// The last handle of the other end went away; the branch is in the low bits.
 pub(crate) const CLOSED: u32 = 1 << 30;
 

@@ -5,6 +5,7 @@
 
 use crate::blocking::new_thread;
 use crate::descriptor::Descriptor;
+use crate::kernel::asleep::counted;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use std::io;
@@ -46,7 +47,7 @@ fn by_thread(id: u32) -> io::Result<OwnedFd> {
     let (reader, writer) = io::pipe()?;
     new_thread("tasklets-child", move || {
         let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while waitid(WaitId::Pid(pid(id)), ended).is_err_and(|it| it == Errno::INTR) {}
+        counted(|| while waitid(WaitId::Pid(pid(id)), ended).is_err_and(|it| it == Errno::INTR) {});
         drop(writer);
     })?;
     Ok(reader.into())

@@ -5,6 +5,7 @@
 
 use super::exit;
 use crate::blocking::new_thread;
+use crate::kernel::asleep::counted;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -49,7 +50,7 @@ fn hand_over(orphan: Orphan) {
 
 /// A thread for one orphan.
 fn by_itself(mut child: Child) {
-    drop(new_thread("tasklets-orphan", move || drop(child.wait())));
+    drop(new_thread("tasklets-orphan", move || drop(counted(|| child.wait()))));
 }
 
 /// What the thread does.
@@ -65,7 +66,7 @@ fn watch(mut woken: PipeReader) {
             return;
         }
         drop(new);
-        let ended = wait_for_any(&woken, &watched);
+        let ended = counted(|| wait_for_any(&woken, &watched));
         if ended[0] {
             drop(woken.read(&mut [0; 8]));
         }

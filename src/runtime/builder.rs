@@ -155,7 +155,8 @@ impl RuntimeBuilder {
     }
 
     /// Sets how long an OS thread for [`blocking`](crate::blocking()) calls that has none to make
-    /// stays (default 10 s). The end of the runtime ends it, too.
+    /// stays (default 10 s). The end of the runtime ends it, too, and that it is the last thread of
+    /// the process that is not [stuck](crate::shared#stuck-runs).
     ///
     /// ```
     /// use std::time::Duration;

@@ -51,7 +51,8 @@ pub enum Progress {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {
-    /// Nothing could run any more.
+    /// Nothing could run any more; perhaps because [every OS thread](crate::shared#stuck-runs)
+    /// waited.
     Stuck(Box<StuckReport>),
     /// The root, or a tasklet nobody joined, panicked.
     Panicked(PanicReport),

@@ -24,7 +24,9 @@ impl<T: Send + 'static> Receiver<T> {
     /// when nobody sends and the caller may not wait: in a hook, while it panics.
     ///
     /// # Panics
-    /// If it has to wait under a [`switch_trap`](crate::switch_trap) or inside a raw generator.
+    /// If it has to wait under a [`switch_trap`](crate::switch_trap) or inside a raw generator; on
+    /// a thread in no run, when [every OS thread](crate::shared#stuck-runs) waits and no run is
+    /// stuck.
     ///
     /// ```
     /// use tasklets::{Halt, run, shared};

@@ -23,7 +23,9 @@ impl<T: Send + 'static> Sender<T> {
     /// when nobody receives and the caller may not wait: in a hook, while it panics.
     ///
     /// # Panics
-    /// If it has to wait under a [`switch_trap`](crate::switch_trap) or inside a raw generator.
+    /// If it has to wait under a [`switch_trap`](crate::switch_trap) or inside a raw generator; on
+    /// a thread in no run, when [every OS thread](crate::shared#stuck-runs) waits and no run is
+    /// stuck.
     ///
     /// ```
     /// use tasklets::{Halt, run, shared};

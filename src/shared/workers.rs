@@ -224,7 +224,8 @@ impl Workers {
     ///
     /// # Errors
     /// [`RunError::Panicked`] when a tasklet nobody could join panicked; [`RunError::Stuck`] when
-    /// those left on a worker could never end; whatever ended a worker's run. The first is
+    /// those left on a worker could never end, by themselves or because
+    /// [every OS thread](super#stuck-runs) waits; whatever ended a worker's run. The first is
     /// returned, the others are printed.
     ///
     /// # Panics
@@ -340,6 +341,7 @@ impl Group {
         let scheduler = Scheduler::active().expect("a root tasklet is in a run");
         let (keep, all_ended) = local_channel::<Never>();
         *scheduler.extension::<Keep>().keep.borrow_mut() = Some(keep);
+        scheduler.serve();
         let known = self.workers[number].inbox.set(scheduler.inbox().clone());
         debug_assert!(known.is_ok(), "a worker has one run");
         self.serve(number);

@@ -41,9 +41,11 @@ impl Scheduler {
                 self.cancel_all(&tasks, stuck > 0);
             }
             drop(tasks);
+            drop(self.told.take()); // those whose ends go now have ended their waits
             // Each time stronger: nothing else can end those who are left.
             stuck += u32::from(self.drive(&all) == Ran::Stuck);
         }
+        drop(self.told.take());
         let timers = self.timers.borrow_mut().take_all();
         drop(timers);
         self.draining.set(false);

@@ -4,6 +4,7 @@
 //! outside can wake it.
 
 use super::{Limit, Ran, Scheduler};
+use crate::kernel::asleep::Told;
 use crate::kernel::clock::{NEVER, Nanos};
 use crate::kernel::poller::{Inbox, Message, Poller};
 use crate::kernel::source::{Listener, Source};
@@ -92,8 +93,32 @@ impl Scheduler {
         // A virtual clock stands still while somebody outside is at work.
         let next = if self.home.clock.is_virtual() { None } else { next };
         let wake = next.unwrap_or(NEVER).min(limit.at);
+        if wake == NEVER && !outside && !self.has_listeners() {
+            return self.sleep_for_good().then_some(Ran::Stuck);
+        }
         self.attend(Some(if wake == NEVER { NEVER } else { wake - now.min(wake) }));
         None
+    }
+
+    /// Whether anybody would be told of a descriptor.
+    fn has_listeners(&self) -> bool {
+        self.poller.borrow().as_ref().is_some_and(Poller::has_listeners)
+    }
+
+    /// Sleeps until another OS thread wakes this one; true if none ever can.
+    fn sleep_for_good(&self) -> bool {
+        let kind = self.kind();
+        let mut due = Vec::new();
+        let told = match self.poller() {
+            Ok(mut poller) => poller.poll_inbox(kind, &mut due),
+            Err(error) => Err(error),
+        };
+        let told = told.expect("the OS waits for events where it has made a queue for them");
+        self.tell_all(due);
+        if told {
+            *self.told.borrow_mut() = Some(Told::new());
+        }
+        told
     }
 
     /// Looks at the clock, the timers and the inbox; asks the OS first, sleeping for at most

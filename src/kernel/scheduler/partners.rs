@@ -4,6 +4,7 @@
 //! suspends only after it has said that it has to be woken, and is made ready by its own thread.
 
 use super::{Limit, Scheduler};
+use crate::kernel::asleep::Kind;
 use crate::kernel::claim::{self, Claim, Owner, Ticket};
 use crate::kernel::clock::{Clock, Nanos};
 use crate::kernel::outsider;
@@ -12,7 +13,7 @@ use crate::kernel::running;
 use crate::kernel::task::{Doing, Extra, Task, flag};
 use crate::kernel::wait::{self, Wait};
 use slab::Slab;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,14 +29,28 @@ pub(super) struct Partners {
     address: OnceCell<(u64, Arc<Inbox>)>,
     /// Tasklets that have a claim.
     owners: RefCell<Slab<Rc<Task>>>,
+    /// It serves others.
+    serves: Cell<bool>,
 }
 
 impl Scheduler {
     fn address(&self) -> &(u64, Arc<Inbox>) {
         self.partners.address.get_or_init(|| {
             let number = MADE.fetch_add(1, Ordering::Relaxed) + 1;
-            (number, self.poller().expect("the OS refused a queue for events").inbox().clone())
+            let poller = self.poller().expect("the OS refused a queue for events");
+            (number, poller.inbox().clone())
         })
+    }
+
+    /// From here on this run serves others: while it has nobody but its root it is never stuck.
+    pub(crate) fn serve(&self) {
+        self.partners.serves.set(true);
+    }
+
+    /// As what it sleeps when only other OS threads can wake it.
+    pub(super) fn kind(&self) -> Kind {
+        let idle = self.partners.serves.get() && self.tasks.borrow().len() == 1;
+        if idle && !self.draining.get() { Kind::Spare } else { Kind::Run }
     }
 
     /// What tells this scheduler from all others, on any OS thread; never 0.
@@ -149,6 +164,7 @@ pub(crate) fn park_until(
     at: &'static Location<'static>,
 ) -> u32 {
     if wait.task.has(flag::OUTSIDER) {
+        wait.task.at.set(Some(at));
         return outsider::park(&wait.task, until, late);
     }
     if let Some(scheduler) = Scheduler::active() {

@@ -92,7 +92,9 @@ impl<T: Send + 'static> Remote<T> {
     /// is stopped from waiting: then the tasklet goes on, detached.
     ///
     /// # Panics
-    /// If it has to wait under a [`switch_trap`](crate::switch_trap) or inside a raw generator.
+    /// If it has to wait under a [`switch_trap`](crate::switch_trap) or inside a raw generator; on
+    /// a thread in no run, when [every OS thread](crate::shared#stuck-runs) waits and no run is
+    /// stuck.
     ///
     /// ```
     /// use tasklets::{JoinError, shared};
