@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::asked::Asked;
 use super::clock::Clock;
-use super::event::{Branch, ChannelName, Event, Kind, Names, Offer, Side, Slot, TaskletName, mix};
+use super::event::{Branch, ChannelName, Event, Names, Offer, Side, Slot, TaskletName, mix};
 use super::listing::Waiting;
 use super::live::{Desk, Live, state_key};
 use super::run::{EventRecord, Outcome, Run, SlotRecord};
@@ -428,9 +428,9 @@ impl<'a> Board<'a> {
             let before = self.look(*event);
             self.run.events.push(EventRecord { event: *event, before });
         }
-        self.complete(event.first, (nth, event.kind), event.second);
+        self.complete(event.first, (nth, event.role(event.first)), event.second);
         if let Some(second) = event.second {
-            self.complete(second, (nth, event.kind), Some(event.first));
+            self.complete(second, (nth, event.role(second)), Some(event.first));
         }
         if !self.stale {
             self.enabled.retain(|it| it.independent(event));
@@ -443,10 +443,10 @@ impl<'a> Board<'a> {
 
     /// The slot of `offer` is completed by event number `nth`, with that of `peer`.
     #[inline(always)]
-    fn complete(&mut self, offer: Offer, (nth, kind): (usize, Kind), peer: Option<Offer>) {
+    fn complete(&mut self, offer: Offer, (nth, role): (usize, u64), peer: Option<Offer>) {
         let index = offer.slot.tasklet.index();
         let trace = &mut self.live[index].trace;
-        let mut mixed = mix(*trace, (kind as u64) << 16 | u64::from(offer.branch));
+        let mut mixed = mix(*trace, role << 16 | u64::from(offer.branch));
         if let Some(peer) = peer {
             let word = u64::from(peer.slot.nth) << 16 | u64::from(peer.branch);
             mixed = mix(mix(mixed, self.names.print_of(peer.slot.tasklet)), word);

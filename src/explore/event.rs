@@ -280,6 +280,13 @@ impl Event {
         !other.offers().any(|it| self.involves(it.slot.tasklet))
     }
 
+    /// Tells apart in which way the slot of `offer` takes part: one that cancels from one that is
+    /// cancelled, and one that sends from one that receives.
+    #[inline(always)]
+    pub(super) fn role(&self, offer: Offer) -> u64 {
+        (self.kind as u64) << 1 | u64::from(offer != self.first)
+    }
+
     /// What one slot sees of the event: written `root.0@1.0 -> root.1@0.2` or `root@3.1 closed`.
     pub fn text(&self, names: &Names) -> String {
         let offer = |it: Offer| format!("{}.{}", it.slot.text(names), it.branch);

@@ -122,7 +122,7 @@ impl Board<'_> {
                 live.clock.clone_from(&after);
                 live.settled = after.drops(who);
             }
-            live.view = mix(live.view, (event.kind as u64) << 16 | u64::from(offer.branch));
+            live.view = mix(live.view, event.role(offer) << 16 | u64::from(offer.branch));
             if event.kind == Kind::Meeting && offer != event.first {
                 live.view = mix(live.view, value);
             }

@@ -133,6 +133,8 @@ pub struct Verdict {
     pub refused: bool,
     /// The traces seen.
     pub(super) seen: HashSet<u64, BuildHasherDefault<Hashed>>,
+    /// The traces that were seen to fail.
+    pub(super) failed: HashSet<u64, BuildHasherDefault<Hashed>>,
 }
 
 /// A hash of what is one already.
@@ -157,9 +159,8 @@ impl Verdict {
     /// Counts a run. Whether the search goes on, as far as this run decides.
     pub(super) fn count(&mut self, run: &Run, names: &Names, settings: &Settings) -> bool {
         let end = End::of(run);
-        let trace = run.trace;
         let failed = matches!(end, End::Failure(_) | End::Refused);
-        if failed && !self.seen.contains(&trace) {
+        if failed && self.failed.insert(run.trace) {
             let overrides = Overrides::of(run, names);
             let failure = Failure::new(run.outcome.clone(), run, names, overrides);
             self.failures.push(Failure { execution: self.executions + 1, ..failure });

@@ -204,8 +204,9 @@ fn waits(arms: &[Ready]) -> bool {
     !arms.iter().any(|it| matches!(it, Ready::Default | Ready::Cancel(_)))
 }
 
-/// Who met whom: for each slot the kind, the own branch, and the peer with its branch.
-pub type Matching = BTreeMap<(String, u32), (Kind, u16, Option<(String, u32, u16)>)>;
+/// Who met whom: for each slot the kind, the own branch, the peer with its branch, and whether
+/// that one did something to this one.
+pub type Matching = BTreeMap<(String, u32), (Kind, u16, Option<(String, u32, u16)>, bool)>;
 
 /// The matching of a run.
 pub fn matching(run: &Run, names: &tasklets::explore::Names) -> Matching {
@@ -215,12 +216,12 @@ pub fn matching(run: &Run, names: &tasklets::explore::Names) -> Matching {
         let name =
             |it: tasklets::explore::Offer| (names.tasklet(it.slot.tasklet), it.slot.nth, it.branch);
         let first = name(event.first);
-        let second = event.second.map(name);
+        let (second, cancels) = (event.second.map(name), event.kind == Kind::Cancelled);
         if let Some(second) = &second {
             let peer = Some(first.clone());
-            all.insert((second.0.clone(), second.1), (event.kind, second.2, peer));
+            all.insert((second.0.clone(), second.1), (event.kind, second.2, peer, cancels));
         }
-        all.insert((first.0, first.1), (event.kind, first.2, second));
+        all.insert((first.0, first.1), (event.kind, first.2, second, false));
     }
     all
 }

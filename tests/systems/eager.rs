@@ -173,7 +173,7 @@ impl World<'_> {
         for (canceller, nth) in std::mem::take(&mut self.of(body).cancelled_by) {
             let path = self.of(canceller).path.clone();
             let arm = self.matching[&(path.clone(), nth)].1;
-            self.matching.insert((path, nth), (Kind::Ended, arm, None));
+            self.matching.insert((path, nth), (Kind::Ended, arm, None, false));
         }
         let joins = |arms: &[Ready]| {
             arms.iter().position(|it| matches!(it, Ready::Join(of) if *of == body))
@@ -275,7 +275,8 @@ impl World<'_> {
         let (mine, slot) = (self.of(body).path.clone(), self.of(body).nth);
         let theirs = (self.of(canceller).path.clone(), nth);
         let arm = self.matching[&theirs].1;
-        self.matching.insert(theirs.clone(), (Kind::Cancelled, arm, Some((mine, slot, 0))));
+        let done = (Kind::Cancelled, arm, Some((mine, slot, 0)), false);
+        self.matching.insert(theirs.clone(), done);
         let by = Some((theirs.0, theirs.1, arm));
         self.settle(body, Kind::Cancelled, 0, by, Answer::Cancelled);
     }
@@ -297,7 +298,7 @@ impl World<'_> {
         tasklet.nth += 1;
         tasklet.deadlines.clear();
         tasklet.machine.answer(answer);
-        self.matching.insert(slot, (kind, arm as u16, peer));
+        self.matching.insert(slot, (kind, arm as u16, peer, kind == Kind::Cancelled));
         self.run_on(body);
     }
 
