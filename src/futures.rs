@@ -60,7 +60,7 @@ use std::pin::{Pin, pin};
 ///
 /// # Panics
 /// With the panic of the future; if it has to wait under a [`switch_trap`](crate::switch_trap) or
-/// inside a raw generator, or the OS has no queue for events to give.
+/// inside a raw generator.
 ///
 /// ```
 /// use tasklets::futures::block_on;

@@ -105,7 +105,7 @@ impl Monitor {
     pub(crate) fn new(limit: Duration, hook: impl FnMut(&LongTurn) + Send + 'static) -> Monitor {
         let fresh = Cell::new(Some((limit, Box::new(hook) as Hook)));
         let (turn, lasts, news) = (Mutex::default(), AtomicBool::new(false), Condvar::new());
-        Monitor { shared: Arc::new(Shared { turn, nap: Nap::new(), lasts, news }), fresh }
+        Monitor { shared: Arc::new(Shared { turn, nap: Nap::default(), lasts, news }), fresh }
     }
 
     /// Makes the thread, when the first turn begins.

@@ -57,7 +57,7 @@ struct News {
 impl Party {
     fn new() -> Party {
         let event = Event { happened: Mutex::new(false), call: Condvar::new() };
-        Party { news: Mutex::default(), nap: Nap::new(), event }
+        Party { news: Mutex::default(), nap: Nap::default(), event }
     }
 }
 

@@ -89,8 +89,7 @@ impl<F: Future + Unpin> Awaiting<F> {
     fn bell(&mut self, scheduler: &rc::Rc<Scheduler>) -> &Bell {
         let here = rc::Rc::downgrade(scheduler);
         if self.bell.as_ref().is_none_or(|it| !it.scheduler.ptr_eq(&here)) {
-            let hung = scheduler.hang_bell();
-            let (id, inbox) = hung.expect("the OS refused a queue for events (open files?)");
+            let (id, inbox) = scheduler.hang_bell();
             self.bell = Some(Bell { scheduler: here, inbox, id });
         }
         self.bell.as_ref().expect("there is one now")

@@ -69,20 +69,17 @@ pub(crate) enum Kind {
     Spare,
 }
 
-const AWAKE: u32 = 0;
+const AWAKE: u32 = 0; // as it begins
 /// It has to be woken, and may wake by itself.
 const DOZING: u32 = 1;
 
-/// The sleep of one OS thread.
+/// The sleep of one OS thread, which is awake at first.
+#[derive(Default)]
 pub(crate) struct Nap {
     state: AtomicU32,
 }
 
 impl Nap {
-    pub(crate) fn new() -> Nap {
-        Nap { state: AtomicU32::new(AWAKE) }
-    }
-
     /// The owner says that it goes to sleep, before it looks for news.
     pub(crate) fn doze(&self) {
         self.state.store(DOZING, Ordering::SeqCst);

@@ -95,7 +95,7 @@ impl Outsider {
             claimed: Cell::new(0),
         });
         let called = Mutex::new(Called::No);
-        let bed = Arc::new(Bed { called, call: Condvar::new(), nap: Nap::new() });
+        let bed = Arc::new(Bed { called, call: Condvar::new(), nap: Nap::default() });
         let known: Weak<Bed> = Arc::downgrade(&bed);
         asleep::list(known);
         let task = Rc::new(Task::blank(home));

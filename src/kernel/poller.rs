@@ -1,8 +1,9 @@
 //! Waits that settle when the OS says so: where the scheduler sleeps, and what can wake it.
 //!
-//! Always: a message put into the inbox is seen before the scheduler sleeps, or wakes it; a system
-//! call is made for it only if the scheduler sleeps. What the OS tells of a descriptor that has
-//! been deregistered reaches nobody, also if its number and place have been used again.
+//! Always: a message put into the inbox is seen before the scheduler sleeps in the poller, or wakes
+//! it; a system call is made for it only if the scheduler sleeps. Where the OS gives no poller the
+//! scheduler looks for messages now and then. What the OS tells of a descriptor that has been
+//! deregistered reaches nobody, also if its number and place have been used again.
 
 use super::asleep::{self, Kind, Nap, Sleeper, Watch};
 use super::claim::{Claim, Wake};
@@ -17,7 +18,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 /// The inbox's own event; readiness of sockets gets other tokens.
@@ -52,6 +53,7 @@ pub(crate) struct BellId {
 }
 
 /// Where other OS threads leave messages for a scheduler.
+#[derive(Default)]
 pub(crate) struct Inbox {
     messages: Mutex<Vec<Message>>,
     /// Whether there are any.
@@ -60,7 +62,8 @@ pub(crate) struct Inbox {
     nap: Nap,
     /// Nobody will ever leave a message.
     told: AtomicBool,
-    waker: Waker,
+    /// Of the scheduler's poller, once it has one.
+    waker: OnceLock<Waker>,
 }
 
 impl Inbox {
@@ -77,7 +80,7 @@ impl Inbox {
         // Both sides say what they do before they look at what the other does: one of them sees it.
         if self.nap.call(asleep::process) {
             // A full pipe means that a wake-up is under way already.
-            drop(self.waker.wake());
+            drop(self.waker.get().map(Waker::wake));
         }
     }
 
@@ -87,7 +90,7 @@ impl Inbox {
     }
 
     /// Takes what has been left.
-    fn take(&self) -> Vec<Message> {
+    pub(crate) fn take(&self) -> Vec<Message> {
         if !self.is_filled() {
             return Vec::new();
         }
@@ -141,12 +144,12 @@ const EVENTS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest
 const PLACE: usize = usize::MAX >> (usize::BITS / 2);
 
 impl Poller {
-    pub(crate) fn new() -> io::Result<Poller> {
+    /// The poller of the scheduler that has `inbox`: its only one.
+    pub(crate) fn new(inbox: Arc<Inbox>) -> io::Result<Poller> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), INBOX)?;
-        let (filled, told) = (AtomicBool::new(false), AtomicBool::new(false));
-        let inbox = Inbox { messages: Mutex::default(), filled, nap: Nap::new(), told, waker };
-        let inbox = Arc::new(inbox);
+        let first = inbox.waker.set(waker);
+        debug_assert!(first.is_ok(), "a scheduler has one poller");
         let known: Weak<Inbox> = Arc::downgrade(&inbox);
         asleep::list(known);
         Ok(Poller {
@@ -160,21 +163,6 @@ impl Poller {
             checked: false,
             checked_at: 0,
         })
-    }
-
-    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
-        &self.inbox
-    }
-
-    /// Whether anything has been left in the inbox.
-    #[cfg(feature = "futures")]
-    pub(crate) fn has_messages(&self) -> bool {
-        !self.inbox.messages.lock().is_empty()
-    }
-
-    /// Takes what has been left in the inbox.
-    pub(crate) fn messages(&self) -> Vec<Message> {
-        self.inbox.take()
     }
 
     /// Registers a descriptor, which stays the caller's. Whoever had its number has been closed

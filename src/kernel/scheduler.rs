@@ -18,7 +18,7 @@ use super::clock::Nanos;
 use super::control::News;
 use super::fatal;
 use super::name::TaskletId;
-use super::poller::Poller;
+use super::poller::{Inbox, Poller};
 use super::running::{self, Running};
 use super::stack;
 use super::stacks::{self, Stacks};
@@ -36,9 +36,10 @@ pub(crate) use partners::{
 };
 use slab::Slab;
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Switches between two looks at the clock, the timers and the outside.
@@ -96,6 +97,8 @@ pub(crate) struct Scheduler {
     tasks: RefCell<Table>,
     stacks: RefCell<Stacks>,
     timers: RefCell<Timers>,
+    /// Where other OS threads leave messages, once one of them knows it.
+    inbox: OnceCell<Arc<Inbox>>,
     poller: RefCell<Option<Poller>>,
     calls: RefCell<Slab<Call>>,
     partners: partners::Partners,
@@ -164,6 +167,7 @@ impl Scheduler {
             tasks: RefCell::default(),
             stacks: RefCell::new(Stacks::new(threads)),
             timers: RefCell::default(),
+            inbox: OnceCell::new(),
             poller: RefCell::new(None),
             calls: RefCell::default(),
             partners: partners::Partners::default(),

@@ -238,6 +238,9 @@ impl Process {
     }
 
     fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
+        if self.exit.get().is_some_and(|it| !exit::may_reap(it)) {
+            return Ok(None);
+        }
         let mut std = self.std.borrow_mut();
         std.as_mut().expect("it is here until it is dropped").try_wait()
     }
@@ -254,10 +257,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let Some(mut child) = self.std.take() else { return };
-        if !matches!(child.try_wait(), Ok(None)) {
+        if !matches!(self.try_wait(), Ok(None)) {
             return; // reaped, by whom ever
         }
+        let Some(mut child) = self.std.take() else { return };
         if self.kill_on_drop {
             drop(child.kill());
         }

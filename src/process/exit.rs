@@ -1,11 +1,13 @@
 //! What tells that a process has ended: a descriptor that can be read from then on.
 //!
-//! Always: it tells, and leaves the process to be reaped. It is the kernel's own if there is such
-//! a thing (Linux 5.3), else a pipe whose other end a thread holds that waits for the process.
+//! Always: it tells, and leaves the process to be reaped, which nobody does before. It is the
+//! kernel's own if there is such a thing (Linux 5.3), else a pipe whose other end a thread holds
+//! that waits for the process.
 
 use crate::blocking::new_thread;
 use crate::descriptor::Descriptor;
 use crate::kernel::asleep::counted;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use std::io;
@@ -28,6 +30,18 @@ pub(super) fn stream(id: u32) -> io::Result<ExitStream> {
 /// [`stream`] for who polls by himself.
 pub(super) fn descriptor(id: u32) -> io::Result<OwnedFd> {
     if kernel_tells() { Ok(pidfd_open(pid(id), PidfdFlags::empty())?) } else { by_thread(id) }
+}
+
+/// Whether the process with this stream may be reaped: a thread that waits for it by its number
+/// must not find another one that has the same.
+pub(super) fn may_reap(stream: &ExitStream) -> bool {
+    kernel_tells() || has_told(stream.get_ref())
+}
+
+/// Whether the process of this descriptor has ended.
+pub(super) fn has_told(exit: &OwnedFd) -> bool {
+    let mut asked = [PollFd::new(exit, PollFlags::IN)];
+    poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|it| it > 0)
 }
 
 /// Whether the kernel has descriptors of processes, and lets us have them.

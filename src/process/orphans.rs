@@ -7,10 +7,16 @@ use super::exit;
 use crate::blocking::new_thread;
 use crate::kernel::asleep::counted;
 use parking_lot::Mutex;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::Child;
+use std::thread;
+use std::time::Duration;
+
+/// Time between two looks at orphans that cannot be waited for all at once.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 struct Orphan {
     child: Child,
@@ -67,6 +73,7 @@ fn watch(mut woken: PipeReader) {
         }
         drop(new);
         let ended = counted(|| wait_for_any(&woken, &watched));
+        let ended = ended.unwrap_or_else(|_| look_at_each(&woken, &watched));
         if ended[0] {
             drop(woken.read(&mut [0; 8]));
         }
@@ -76,12 +83,24 @@ fn watch(mut woken: PipeReader) {
 }
 
 /// Which of them has something to tell: the pipe first, then the orphans.
-fn wait_for_any(woken: &PipeReader, watched: &[Orphan]) -> Vec<bool> {
+fn wait_for_any(woken: &PipeReader, watched: &[Orphan]) -> rustix::io::Result<Vec<bool>> {
     let mut all = vec![PollFd::new(woken, PollFlags::IN)];
     all.extend(watched.iter().map(|it| PollFd::new(&it.exit, PollFlags::IN)));
-    // Interrupted or refused: nothing is known, and it is asked again.
-    let _ = poll(&mut all, None);
-    all.iter().map(|it| !it.revents().is_empty()).collect()
+    match poll(&mut all, None) {
+        Err(error) if error != Errno::INTR => Err(error), // more than may be open, or no memory
+        _ => Ok(all.iter().map(|it| !it.revents().is_empty()).collect()),
+    }
+}
+
+/// [`wait_for_any`] where the OS refuses to wait for that many: after a while, one by one.
+fn look_at_each(woken: &PipeReader, watched: &[Orphan]) -> Vec<bool> {
+    let rest = Timespec { tv_sec: 0, tv_nsec: LOOK_EVERY.subsec_nanos().into() };
+    let mut first = [PollFd::new(woken, PollFlags::IN)];
+    if poll(&mut first, Some(&rest)).is_err() {
+        thread::park_timeout(LOOK_EVERY);
+    }
+    let told = [!first[0].revents().is_empty()].into_iter();
+    told.chain(watched.iter().map(|it| exit::has_told(&it.exit))).collect()
 }
 
 /// It has ended, so this does not wait; that somebody else has reaped it is as good.

@@ -4,11 +4,10 @@
 //! can ring is no reason to wait. Bell: `Silent <-> Awaited`, then taken down.
 
 use super::Scheduler;
-use crate::kernel::poller::{BellId, Inbox, Poller};
+use crate::kernel::poller::{BellId, Inbox};
 use crate::kernel::wait::Wait;
 use slab::Slab;
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
@@ -49,17 +48,13 @@ impl Bell {
 
 impl Scheduler {
     /// Hangs a bell up that nobody waits at yet, and tells where other OS threads ring it.
-    ///
-    /// # Errors
-    /// The OS's if it has no queue for events to give.
-    pub(crate) fn hang_bell(&self) -> io::Result<(BellId, Arc<Inbox>)> {
-        let inbox = self.poller()?.inbox().clone();
+    pub(crate) fn hang_bell(&self) -> (BellId, Arc<Inbox>) {
         let serial = self.bells.count.get();
         self.bells.count.set(serial + 1);
         let rope: Weak<()> = Weak::new();
         let bell = Bell { serial, awaited: None, rope };
         let place = self.bells.hung.borrow_mut().insert(bell);
-        Ok((BellId { place, serial }, inbox))
+        (BellId { place, serial }, self.inbox().clone())
     }
 
     /// Lets `wait` be settled as `branch` when somebody who has hold of `rope` rings.
@@ -119,8 +114,7 @@ impl Scheduler {
 
     /// Whether `inbox` is where other OS threads leave messages for this scheduler.
     pub(crate) fn has_inbox(&self, inbox: &Weak<Inbox>) -> bool {
-        let poller = self.poller.borrow();
-        poller.as_ref().is_some_and(|it| std::ptr::eq(Arc::as_ptr(it.inbox()), inbox.as_ptr()))
+        self.inbox.get().is_some_and(|it| std::ptr::eq(Arc::as_ptr(it), inbox.as_ptr()))
     }
 
     /// Whether somebody waits at a bell that may be rung.
@@ -132,6 +126,6 @@ impl Scheduler {
         }
         // Who let go of a rope has left a message before, if there was reason to: look there last.
         awaited.any(|(_, it)| it.rope.strong_count() > 0)
-            || self.poller.borrow().as_ref().is_some_and(Poller::has_messages)
+            || self.inbox.get().is_some_and(|it| it.is_filled())
     }
 }

@@ -109,10 +109,12 @@ impl Scheduler {
     fn sleep_for_good(&self) -> bool {
         let kind = self.kind();
         let mut due = Vec::new();
-        let told = match self.poller() {
-            Ok(mut poller) => poller.poll_inbox(kind, &mut due),
-            Err(error) => Err(error),
+        let Ok(mut poller) = self.poller() else {
+            self.attend(Some(NEVER)); // awake now and then, so not counted
+            return false;
         };
+        let told = poller.poll_inbox(kind, &mut due);
+        drop(poller);
         let told = told.expect("the OS waits for events where it has made a queue for them");
         self.tell_all(due);
         if told {
@@ -130,7 +132,7 @@ impl Scheduler {
         if let Some(sleep) = sleep {
             self.ask(sleep, &mut due);
         }
-        let messages = self.poller.borrow().as_ref().map(Poller::messages).unwrap_or_default();
+        let messages = self.inbox.get().map(|it| it.take()).unwrap_or_default();
         let mut stirred = !due.is_empty() || !messages.is_empty();
         self.tell_all(due);
         messages.into_iter().for_each(|it| self.deliver(it));
@@ -170,7 +172,7 @@ impl Scheduler {
             return;
         }
         let Ok(mut poller) = self.poller() else {
-            // Without a queue nobody waits for anything but the time.
+            // Without a queue nobody waits for descriptors, and nobody can wake this OS thread.
             std::thread::park_timeout(Duration::from_nanos(sleep.min(WITHOUT_QUEUE)));
             return;
         };
@@ -189,9 +191,14 @@ impl Scheduler {
     pub(super) fn poller(&self) -> io::Result<RefMut<'_, Poller>> {
         let mut poller = self.poller.borrow_mut();
         if poller.is_none() {
-            *poller = Some(Poller::new()?);
+            *poller = Some(Poller::new(self.inbox().clone())?);
         }
         Ok(RefMut::map(poller, |it| it.as_mut().expect("it was made if there was none")))
+    }
+
+    /// Where other OS threads leave messages for this scheduler.
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+        self.inbox.get_or_init(Arc::default)
     }
 
     /// Lets the OS tell of a descriptor.
@@ -212,7 +219,7 @@ impl Scheduler {
         self.tell_all(due);
     }
 
-    /// Whether the OS has given a queue for events, by which other OS threads can wake this one.
+    /// Whether the OS has given a queue for events: other OS threads can wake this one at once.
     pub(crate) fn has_queue(&self) -> bool {
         self.poller().is_ok()
     }
@@ -220,15 +227,17 @@ impl Scheduler {
     /// Registers a call that another OS thread will answer through the inbox.
     pub(crate) fn begin_call(&self, wait: Wait) -> (usize, Arc<Inbox>) {
         let call = self.calls.borrow_mut().insert(Call::Pending(wait));
-        let poller = self.poller().expect("the OS refused a queue for events (open files?)");
-        (call, poller.inbox().clone())
+        (call, self.inbox().clone())
     }
 
     fn deliver(&self, message: Message) {
         match message {
             Message::Answer { call, result } => self.answer(call, result),
             Message::Done(claim) => self.settle_claimed(&claim),
-            Message::Errand(errand) => errand(),
+            Message::Errand(errand) => {
+                let done = catch_unwind(AssertUnwindSafe(errand));
+                done.unwrap_or_else(|panic| self.note_stray(panic));
+            }
             #[cfg(feature = "futures")]
             Message::Rung(bell) => self.ring(bell),
             #[cfg(feature = "futures")]

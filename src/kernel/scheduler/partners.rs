@@ -8,7 +8,6 @@ use crate::kernel::asleep::Kind;
 use crate::kernel::claim::{self, Claim, Owner, Ticket};
 use crate::kernel::clock::{Clock, Nanos};
 use crate::kernel::outsider;
-use crate::kernel::poller::Inbox;
 use crate::kernel::running;
 use crate::kernel::task::{Doing, Extra, Task, flag};
 use crate::kernel::wait::{self, Wait};
@@ -25,8 +24,8 @@ static MADE: AtomicU64 = AtomicU64::new(0);
 /// What a scheduler knows of waits that others may settle.
 #[derive(Default)]
 pub(super) struct Partners {
-    /// Its number, which no other scheduler ever has, and where news are left for it.
-    address: OnceCell<(u64, Arc<Inbox>)>,
+    /// Its number, which no other scheduler ever has.
+    number: OnceCell<u64>,
     /// Tasklets that have a claim.
     owners: RefCell<Slab<Rc<Task>>>,
     /// It serves others.
@@ -34,14 +33,6 @@ pub(super) struct Partners {
 }
 
 impl Scheduler {
-    fn address(&self) -> &(u64, Arc<Inbox>) {
-        self.partners.address.get_or_init(|| {
-            let number = MADE.fetch_add(1, Ordering::Relaxed) + 1;
-            let poller = self.poller().expect("the OS refused a queue for events");
-            (number, poller.inbox().clone())
-        })
-    }
-
     /// From here on this run serves others: while it has nobody but its root it is never stuck.
     pub(crate) fn serve(&self) {
         self.partners.serves.set(true);
@@ -55,12 +46,7 @@ impl Scheduler {
 
     /// What tells this scheduler from all others, on any OS thread; never 0.
     pub(crate) fn number(&self) -> u64 {
-        self.address().0
-    }
-
-    /// Where other OS threads leave news for this scheduler.
-    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
-        &self.address().1
+        *self.partners.number.get_or_init(|| MADE.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// Whether a partner on another OS thread may make somebody ready.
@@ -69,11 +55,11 @@ impl Scheduler {
     }
 
     fn is_home_of(&self, claim: &Claim) -> bool {
-        self.partners.address.get().is_some_and(|(number, _)| *number == claim.owner.home)
+        self.partners.number.get().is_some_and(|it| *it == claim.owner.home)
     }
 
     fn has_news(&self) -> bool {
-        self.partners.address.get().is_some_and(|(_, inbox)| inbox.is_filled())
+        self.inbox.get().is_some_and(|it| it.is_filled())
     }
 
     /// Looks for news a little before the scheduler goes to sleep; true if there are any.
