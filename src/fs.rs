@@ -19,6 +19,7 @@
 //!
 //! Always: nothing here touches a file on the scheduler's own thread.
 
+mod batches;
 mod file;
 pub(crate) mod kept;
 mod read_dir;

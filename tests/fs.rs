@@ -1,6 +1,7 @@
 //! Files through the pool: as std's, with nothing lost when somebody is stopped.
 #![cfg(not(miri))]
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tasklets::fs::{self, File};
-use tasklets::{Halt, Runtime, block_trap, channel, explore, run, scope, spawn, yield_now};
+use tasklets::{Halt, block_trap, channel, explore, run, scope, spawn, yield_now};
 
 /// A folder that goes away with the test.
 struct Folder(PathBuf);
@@ -157,17 +158,55 @@ fn a_folder_is_listed_whole_however_large() {
 }
 
 #[test]
-fn who_is_stopped_in_a_folder_is_told_once() {
-    let runtime = Runtime::builder().build();
-    let ended = runtime.run(|| {
-        let mut all = fs::read_dir("src").unwrap();
-        let trap = block_trap();
-        let error = all.next().unwrap().unwrap_err();
-        drop(trap);
-        assert_eq!(error.downcast::<Halt>().unwrap(), Halt::CannotWait);
-        all.next().is_none()
+fn who_is_stopped_in_a_folder_is_told_once_and_goes_on_when_that_is_over() {
+    let folder = Folder::new();
+    (0..200).for_each(|it| drop(folder.file(&format!("file {it}"), b"")));
+    run(|| {
+        let mut all = fs::read_dir(&folder.0).unwrap();
+        let mut walk = fs::walk(&folder.0);
+        walk.next().unwrap().unwrap(); // the folder itself
+        let mut seen = (0, 0);
+        for _ in 0..3 {
+            let trap = block_trap();
+            let (listed, walked) = (all.by_ref().collect(), walk.by_ref().collect());
+            drop(trap);
+            seen.0 += cannot_wait(listed);
+            seen.1 += cannot_wait(walked);
+            seen.0 += all.by_ref().take(1).map(Result::unwrap).count();
+            seen.1 += walk.by_ref().take(1).map(Result::unwrap).count();
+        }
+        seen.0 += all.map(Result::unwrap).count();
+        seen.1 += walk.map(Result::unwrap).count();
+        assert_eq!(seen, (200, 200));
     });
-    assert!(ended.unwrap());
+}
+
+/// Items that came before the one that says that waiting is not possible, which is the last.
+fn cannot_wait<T: std::fmt::Debug>(mut items: Vec<std::io::Result<T>>) -> usize {
+    let error = items.pop().unwrap().unwrap_err();
+    assert_eq!(error.downcast::<Halt>().unwrap(), Halt::CannotWait);
+    items.into_iter().map(Result::unwrap).count()
+}
+
+#[test]
+fn a_listing_that_was_cancelled_while_a_thread_reads_loses_no_entry() {
+    let folder = Folder::new();
+    (0..500).for_each(|it| drop(folder.file(&format!("file {it}"), b"")));
+    for turns in 0..40 {
+        run(|| {
+            let all = Rc::new(RefCell::new(fs::read_dir(&folder.0).unwrap()));
+            let same = all.clone();
+            let stopped = spawn(move || {
+                let entries = same.borrow_mut().by_ref().collect::<Vec<_>>();
+                entries.into_iter().filter(Result::is_ok).count()
+            });
+            (0..turns).for_each(|_| yield_now());
+            stopped.cancel();
+            let before = stopped.join().unwrap_or(0);
+            let after = all.borrow_mut().by_ref().map(Result::unwrap).count();
+            assert_eq!(before + after, 500);
+        });
+    }
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The entries of a folder, read some at a time.
 //!
-//! Always: entries come in the order in which the OS tells them. Iterator: `Open -> Ended`.
+//! Always: entries come in the order in which the OS tells them, each once.
 
+use super::batches::Batches;
 use crate::blocking::blocking;
-use std::collections::VecDeque;
 use std::fmt;
 use std::fs::DirEntry;
 use std::io;
@@ -28,14 +28,26 @@ const SOME: usize = 64;
 pub fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
     let path = path.as_ref().to_owned();
     let std = blocking(move || std::fs::read_dir(path))??;
-    Ok(ReadDir { std: Some(std), some: VecDeque::new() })
+    Ok(ReadDir { entries: Batches::new(std) })
 }
 
-/// Made by [`read_dir`]. If the tasklet is stopped it gives that error, and ends.
+/// Made by [`read_dir`].
+///
+/// If the tasklet is stopped the next item says so; then there is none for as long as that lasts.
+/// Asked again afterwards, it goes on where it was.
+///
+/// ```
+/// use std::time::Duration;
+/// use tasklets::{fs, run, within};
+/// run(|| {
+///     let mut entries = fs::read_dir("src").unwrap();
+///     let in_time = within(Duration::ZERO, || entries.by_ref().flatten().count()).value;
+///     assert_eq!(in_time, 0);
+///     assert!(entries.count() > 20); // all of them
+/// });
+/// ```
 pub struct ReadDir {
-    /// `None` when it has ended.
-    std: Option<std::fs::ReadDir>,
-    some: VecDeque<io::Result<DirEntry>>,
+    entries: Batches<std::fs::ReadDir, io::Result<DirEntry>>,
 }
 
 impl Iterator for ReadDir {
@@ -43,24 +55,16 @@ impl Iterator for ReadDir {
 
     #[track_caller]
     fn next(&mut self) -> Option<io::Result<DirEntry>> {
-        if self.some.is_empty()
-            && let Some(mut std) = self.std.take()
-        {
-            let read = blocking(move || {
-                let some: VecDeque<_> = std.by_ref().take(SOME).collect();
-                ((some.len() == SOME).then_some(std), some)
-            });
-            match read {
-                Ok((std, some)) => (self.std, self.some) = (std, some),
-                Err(why) => return Some(Err(why.into())),
-            }
-        }
-        self.some.pop_front()
+        let entry = self.entries.next(|std, found| {
+            found.extend(std.by_ref().take(SOME));
+            found.len() == SOME
+        })?;
+        Some(entry.unwrap_or_else(|why| Err(why.into())))
     }
 }
 
 impl fmt::Debug for ReadDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadDir").field("ended", &self.std.is_none()).finish_non_exhaustive()
+        f.debug_struct("ReadDir").field("ended", &self.entries.is_ended()).finish_non_exhaustive()
     }
 }

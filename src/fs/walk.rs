@@ -4,9 +4,9 @@
 //! whole paths, a folder's with its slash (`a-`, `a/`, `a/b`, `a0`), so a folder comes right before
 //! what is in it. Links are not followed. What is kept is bounded, however large a folder is: of
 //! one with too many names it is listed again from where it has come to.
-//! Walk: `Open -> Ended`.
+//! Listing: `Whole`, or `Cut` behind a name and listed again from there.
 
-use crate::blocking::blocking;
+use super::batches::Batches;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
@@ -45,7 +45,7 @@ const NAMES: usize = 32 * 1024;
 #[doc(alias("walkdir", "find", "nftw", "fts"))]
 pub fn walk(root: impl AsRef<Path>) -> Walk {
     let tree = Tree { root: Some(root.as_ref().to_owned()), listings: Vec::new() };
-    Walk { tree: Some(tree), some: VecDeque::new() }
+    Walk { entries: Batches::new(tree) }
 }
 
 /// What [`walk`] finds.
@@ -58,11 +58,9 @@ pub struct Entry {
     pub metadata: Metadata,
 }
 
-/// Made by [`walk`].
+/// Made by [`walk`]. Asked again when its tasklet is no longer stopped, it goes on where it was.
 pub struct Walk {
-    /// Lent to another thread for each call; `None` when it has ended.
-    tree: Option<Tree>,
-    some: Found,
+    entries: Batches<Tree, io::Result<Entry>>,
 }
 
 impl Iterator for Walk {
@@ -70,30 +68,21 @@ impl Iterator for Walk {
 
     #[track_caller]
     fn next(&mut self) -> Option<io::Result<Entry>> {
-        if self.some.is_empty()
-            && let Some(mut tree) = self.tree.take()
-        {
-            let read = blocking(move || {
-                let mut some = Found::new();
-                while some.len() < SOME {
-                    if !tree.step(&mut some) {
-                        return (None, some);
-                    }
+        let entry = self.entries.next(|tree, found| {
+            while found.len() < SOME {
+                if !tree.step(found) {
+                    return false;
                 }
-                (Some(tree), some)
-            });
-            match read {
-                Ok((tree, some)) => (self.tree, self.some) = (tree, some),
-                Err(why) => return Some(Err(why.into())),
             }
-        }
-        self.some.pop_front()
+            true
+        })?;
+        Some(entry.unwrap_or_else(|why| Err(why.into())))
     }
 }
 
 impl fmt::Debug for Walk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Walk").field("ended", &self.tree.is_none()).finish_non_exhaustive()
+        f.debug_struct("Walk").field("ended", &self.entries.is_ended()).finish_non_exhaustive()
     }
 }
 
