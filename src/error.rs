@@ -197,6 +197,12 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     dropped.unwrap_or_else(std::mem::forget);
 }
 
+/// Writes a line to standard error. Whether anybody reads that must not matter to who goes on.
+pub(crate) fn complain(what: fmt::Arguments<'_>) {
+    // `eprintln!` panics if nobody does; but a test harness shows it beside the test that it is of.
+    drop(catch_unwind(AssertUnwindSafe(|| eprintln!("tasklets: {what}"))));
+}
+
 impl fmt::Debug for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -5,6 +5,7 @@
 //! Monitor: `Fresh --first turn--> Watching <-> Asleep --runtime dropped--> Over`.
 
 use crate::blocking::new_thread;
+use crate::error::complain;
 use crate::kernel::asleep::{self, Kind, Nap};
 use crate::kernel::clock::{Clock, Nanos};
 use crate::kernel::name::{Identity, TaskletId};
@@ -113,7 +114,7 @@ impl Monitor {
         let Some((limit, hook)) = self.fresh.take() else { return };
         let shared = self.shared.clone();
         if let Err(error) = new_thread("tasklets-monitor", move || shared.watch(limit, hook)) {
-            eprintln!("tasklets: there is no monitor, the OS refused its thread: {error}");
+            complain(format_args!("there is no monitor, the OS refused its thread: {error}"));
         }
     }
 }

@@ -12,6 +12,7 @@ pub use builder::RuntimeBuilder;
 pub(crate) use controlled::Decide;
 pub use report::{PanicReport, Progress, RunError};
 
+use crate::error::complain;
 use crate::inspect::{Counts, Snapshot, StuckReport, TaskletInfo};
 use crate::kernel::clock::NEVER;
 use crate::kernel::scheduler::{Limit, Ran, Scheduler};
@@ -48,7 +49,7 @@ pub fn run<R>(main: impl FnOnce() -> R) -> R {
         Ok(value) => value,
         Err(RunError::Panicked(report)) => {
             if !report.is_root {
-                eprintln!("tasklets: {report}");
+                complain(format_args!("{report}"));
             }
             resume_unwind(report.payload)
         }
@@ -157,7 +158,7 @@ impl Runtime {
         let panic = self.first_panic(root);
         if let Some(report) = stuck {
             if let Some(panic) = panic {
-                eprintln!("tasklets: while the stuck run was ended, {panic}");
+                complain(format_args!("while the stuck run was ended, {panic}"));
             }
             return Err(RunError::Stuck(Box::new(report)));
         }
@@ -177,10 +178,10 @@ impl Runtime {
     fn report_abandoned(&self) {
         for task in self.scheduler.abandoned.take() {
             let at = task.who.spawned_at;
-            eprintln!(
-                "tasklets: {task:?}, spawned at {at}, swallowed its cancellation: it is suspended \
-                 for good and its stack is leaked"
-            );
+            complain(format_args!(
+                "{task:?}, spawned at {at}, swallowed its cancellation: it is suspended for good \
+                 and its stack is leaked"
+            ));
         }
     }
 

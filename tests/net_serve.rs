@@ -86,6 +86,57 @@ fn a_handler_that_panics_ends_its_connection_and_nothing_else() {
     });
 }
 
+/// Serves two connections; the handler of the first one panics.
+fn serve_two(serve: Serve) {
+    let (address, stop, server) = served!(serve, |mut it: TcpStream, _| {
+        let mut byte = [0];
+        it.read_exact(&mut byte).unwrap();
+        if byte == *b"!" {
+            std::panic::resume_unwind(Box::new("bang"));
+        }
+        it.write_all(&byte).unwrap();
+    });
+    for byte in *b"!a" {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(&[byte]).unwrap();
+        assert_eq!(client.read(&mut [0]).unwrap(), usize::from(byte != b'!'));
+    }
+    drop(stop);
+    let served = server.join().unwrap().unwrap();
+    assert_eq!((served.connections, served.panics), (2, 1));
+}
+
+#[test]
+fn a_report_that_panics_is_told_on_stderr_and_serving_goes_on() {
+    struct Bang;
+    impl Drop for Bang {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("once more"));
+        }
+    }
+    let ended = isolated(|| {
+        run(|| serve_two(Serve::new().on_panic(|_| panic!("cannot tell"))));
+        run(|| serve_two(Serve::new().on_panic(|_| std::panic::panic_any(Bang))));
+    });
+    let text = "panicked: bang; its report panicked: cannot tell";
+    ended.map(|it| it.well().saying(&["tasklets: the handler of 127.0.0.1:", text]));
+}
+
+#[test]
+fn a_panic_that_nobody_can_be_told_of_does_not_end_the_server() {
+    const SET: &str = "TASKLETS_TEST_DEAF";
+    if std::env::var_os(SET).is_some() {
+        return run(|| serve_two(Serve::new()));
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader); // writing to stderr fails from here on
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["a_panic_that_nobody_can_be_told_of_does_not_end_the_server", "--exact"]);
+    let output = again.arg("--nocapture").env(SET, "1").stderr(writer).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
 #[test]
 fn stopping_waits_for_handlers_and_cuts_the_slow() {
     run(|| {

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 use tasklets::shared::{self, Which, Workers, workers};
 use tasklets::{
-    Halt, JoinError, Never, Operation, RunError, after, channel, current, pause, run, select,
-    snapshot, spawn, yield_now,
+    Halt, JoinError, Never, Operation, RunError, RuntimeBuilder, after, channel, current, pause,
+    run, select, snapshot, spawn, yield_now,
 };
 
 fn is_shareable<T: Send + Sync>() {}
@@ -123,6 +123,47 @@ fn a_panic_that_nobody_can_join_is_told_by_the_shutdown() {
         let Err(RunError::Panicked(report)) = group.shutdown() else { panic!("it is not told") };
         assert_eq!(report.message(), "bad luck");
     }
+}
+
+/// Panics when it is dropped.
+struct Bang(&'static str);
+
+impl Drop for Bang {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new(self.0));
+    }
+}
+
+#[test]
+fn a_closure_that_is_refused_and_panics_when_it_is_dropped_does_not_end_its_worker() {
+    let workers = Workers::with(1, |it| it.max_tasklets(2)).unwrap(); // one beside the root
+    let (go, wait) = shared::channel::<Never>();
+    let first = workers.spawn_on(0, move || wait.recv());
+    let (bang, late) = (Bang("refused"), Bang("too"));
+    let refused = workers.spawn_on(0, move || drop(bang));
+    let again = workers.spawn_on(0, move || drop(late));
+    assert!(matches!(refused.join(), Err(JoinError::Cancelled)));
+    assert!(matches!(again.join(), Err(JoinError::Cancelled)));
+    drop(go);
+    assert_eq!(first.join().unwrap(), Err(Halt::Closed));
+    assert_eq!(workers.spawn_on(0, || 7).join().unwrap(), 7); // it is alive
+    let Err(RunError::Panicked(told)) = workers.shutdown() else { panic!("nothing told") };
+    assert_eq!(told.message(), "refused");
+}
+
+#[test]
+fn closures_that_panic_when_a_worker_that_never_ran_drops_them_end_nothing() {
+    let (go, wait) = shared::channel::<Never>();
+    let configure = move |it: RuntimeBuilder| {
+        let _: Result<Never, Halt> = wait.recv(); // until all have been sent
+        it.stack_size(1) // too small for anything
+    };
+    let workers = Workers::with(1, configure).unwrap();
+    let bangs = ["one", "two", "three"].map(Bang);
+    let all = bangs.map(|it| workers.spawn_on(0, move || drop(it)));
+    drop(go);
+    all.into_iter().for_each(|it| assert!(it.join().is_err()));
+    assert!(workers.shutdown().is_err());
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use super::listener::{TcpListener, UnixListener};
 use super::stream::{TcpStream, UnixStream};
 use crate::channel::{Never, Receiver, Sender, channel};
-use crate::error::panic_message;
+use crate::error::{complain, discard, panic_message};
 use crate::kernel::running::Unwound;
 use crate::kernel::stack;
 use crate::operation::Operation;
@@ -18,7 +18,6 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::mem;
 use std::net::SocketAddr;
 use std::os::unix::net as unix;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -152,7 +151,7 @@ pub struct Served {
 impl Serve {
     /// A thousand connections at a time, ten seconds of grace, no deadline.
     pub fn new() -> Serve {
-        let on_panic = Rc::new(|text: &str| eprintln!("tasklets: {text}"));
+        let on_panic = Rc::new(|text: &str| complain(format_args!("{text}")));
         Serve { limit: LIMIT, grace: GRACE, deadline: None, on_panic }
     }
 
@@ -179,6 +178,9 @@ impl Serve {
     }
 
     /// Sets what is done with the text of a handler's panic, instead of writing it to stderr.
+    ///
+    /// It is called in the tasklet of that handler, so it may wait. If it panics itself both texts
+    /// are written to stderr, and serving goes on.
     pub fn on_panic(mut self, report: impl Fn(&str) + 'static) -> Serve {
         self.on_panic = Rc::new(report);
         self
@@ -300,10 +302,15 @@ impl<F> Server<'_, F> {
         }
         self.count(|it| it.panics += 1);
         let text = panic_message(&*panic);
-        (self.serve.on_panic)(&format!("the handler of {peer} panicked: {text}"));
-        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-            mem::forget(again); // who knows what that does when it is dropped
+        let text = format!("the handler of {peer} panicked: {text}");
+        if let Err(hook) = catch_unwind(AssertUnwindSafe(|| (self.serve.on_panic)(&text))) {
+            if hook.is::<Unwound>() || stack::is_cancel(&*hook) {
+                resume_unwind(hook);
+            }
+            complain(format_args!("{text}; its report panicked: {}", panic_message(&*hook)));
+            discard(hook);
         }
+        discard(panic);
     }
 
     fn count(&self, change: impl FnOnce(&mut Served)) {

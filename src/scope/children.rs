@@ -4,6 +4,7 @@
 
 use super::{Cause, ScopeFailure};
 use crate::channel::{Never, Receiver, Sender, channel};
+use crate::error::complain;
 use crate::kernel::announce;
 use crate::kernel::running;
 use crate::kernel::scheduler::has_panic;
@@ -141,7 +142,8 @@ impl Children {
         }
         for task in self.tasks.borrow().iter().filter(|it| it.has(flag::ABANDONED)) {
             // `lend` is about to abort: say why.
-            eprintln!("tasklets: {task:?} borrows from the scope at {} and would not end", self.at);
+            let at = self.at;
+            complain(format_args!("{task:?} borrows from the scope at {at} and would not end"));
         }
     }
 

@@ -10,7 +10,7 @@ pub use remote::Remote;
 
 use crate::blocking::new_thread;
 use crate::channel::{Never, Sender as Local, channel as local_channel};
-use crate::error::{Halt, JoinError};
+use crate::error::{Halt, JoinError, complain};
 use crate::kernel::poller::{Inbox, Message};
 use crate::kernel::running::Unwound;
 use crate::kernel::scheduler::Scheduler;
@@ -223,9 +223,10 @@ impl Workers {
     /// this lets others run meanwhile; if it is stopped, the rest is cancelled.
     ///
     /// # Errors
-    /// [`RunError::Panicked`] when a tasklet nobody could join panicked; [`RunError::Stuck`] when
-    /// those left on a worker could never end, by themselves or because
-    /// [every OS thread](super#stuck-runs) waits; whatever ended a worker's run. The first is
+    /// [`RunError::Panicked`] when a tasklet nobody could join panicked, or a closure that was not
+    /// called when it was dropped; [`RunError::Stuck`] when those left on a worker could never end,
+    /// by themselves or because [every OS thread](super#stuck-runs) waits; whatever ended a worker's
+    /// run. The first is
     /// returned, the others are printed.
     ///
     /// # Panics
@@ -269,7 +270,7 @@ impl Drop for Workers {
         drop(self.stop.take());
         self.join_all();
         if let Some(error) = self.group.first_error() {
-            eprintln!("tasklets: a worker ended: {error}");
+            complain(format_args!("a worker ended: {error}"));
         }
     }
 }
@@ -328,7 +329,7 @@ impl Group {
         queue.over = true;
         let left = std::mem::take(&mut queue.jobs);
         drop(queue);
-        drop(left);
+        left.into_iter().for_each(|it| self.guarded(|| drop(it)));
         match ended {
             Ok(Ok(())) => {}
             Ok(Err(error)) => *me.error.lock() = Some(error),
@@ -363,7 +364,15 @@ impl Group {
         loop {
             let job = self.workers[number].queue.lock().jobs.pop_front();
             let Some(job) = job else { break };
-            job(&scheduler, keep.clone());
+            self.guarded(|| job(&scheduler, keep.clone()));
+        }
+    }
+
+    /// Calls what may drop what the user has sent; its panic is told by the shutdown, and the
+    /// worker goes on.
+    fn guarded(&self, f: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+            self.keep_panic(payload);
         }
     }
 
@@ -424,7 +433,7 @@ impl Group {
         let panics = std::mem::take(&mut *self.panics.lock());
         let mut all = errors.chain(panics.into_iter().map(unjoined)).collect::<VecDeque<_>>();
         let first = all.pop_front();
-        all.iter().for_each(|it| eprintln!("tasklets: a worker ended: {it}"));
+        all.iter().for_each(|it| complain(format_args!("a worker ended: {it}")));
         first
     }
 }
