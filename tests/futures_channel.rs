@@ -121,6 +121,21 @@ fn a_send_that_is_dropped_takes_its_value_back_or_has_been_received() {
 }
 
 #[test]
+fn a_send_whose_run_ends_before_it_could_begin_gives_its_value_back_in_the_next() {
+    for turns in 0..3 {
+        let (tx, rx) = channel();
+        let mut sends = Box::pin(tx.send_async(vec![5]));
+        run(|| {
+            assert!(pends(&mut sends));
+            (0..turns).for_each(|_| yield_now());
+        });
+        let back = run(|| block_on(&mut sends)).unwrap();
+        assert_eq!(back, Err(SendError { value: vec![5], why: Halt::Cancelled }));
+        run(|| assert!(rx.try_recv().unwrap().is_none()));
+    }
+}
+
+#[test]
 fn every_kind_of_sender_meets_a_receive() {
     run(|| {
         let (tx, rx) = channel();

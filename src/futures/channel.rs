@@ -1,8 +1,9 @@
 //! Channels in `async` code of the same OS thread: sending and receiving as futures.
 //!
-//! Always: a value moves while a future is polled, or it does not move. Receive: `Fresh -> Pending`
-//! with a waker at the channel. Send: `Fresh -> Offered` by a tasklet of its own, which is
-//! cancelled with the future.
+//! Always: a value moves while a future is polled, or it does not move; a send that has not
+//! happened gives its value back, also if its run ends. Receive: `Fresh -> Pending` with a waker at
+//! the channel. Send: `Fresh -> Offered -> Ended` by a tasklet of its own, which is cancelled with
+//! the future.
 
 use crate::channel::{Receiver, Sender};
 use crate::error::{Halt, SendError};
@@ -88,7 +89,8 @@ impl<T: 'static> Sender<T> {
     /// unless it has been received.
     ///
     /// # Errors
-    /// As [`send`](Self::send); [`Halt::CannotWait`] if it would have to wait outside of any run.
+    /// As [`send`](Self::send); [`Halt::CannotWait`] if it would have to wait outside of any run;
+    /// [`Halt::Cancelled`] if the run has ended in which it waited.
     ///
     /// # Panics
     /// If no more tasklets can be made.
@@ -152,13 +154,39 @@ impl<T> SendAsync<'_, T> {
     /// Has a tasklet send.
     fn offer(&mut self, value: T) {
         let offer = Rc::new(Offer { waker: Cell::new(None), outcome: Cell::new(None) });
-        let (to, done) = (self.to.clone(), offer.clone());
-        let sends = Builder::new().name("send_async").spawn(move || {
-            done.outcome.set(Some(to.send(value)));
-            drop(to);
-            done.waker.take().into_iter().for_each(Waker::wake);
-        });
+        let mut errand =
+            Errand { to: Some(self.to.clone()), value: Some(value), offer: offer.clone() };
+        let sends = Builder::new().name("send_async").spawn(move || errand.send());
         self.offer = Some((sends.unwrap_or_else(|error| panic!("{error}")), offer));
+    }
+}
+
+/// What the tasklet that sends has to do.
+struct Errand<T: 'static> {
+    /// Until it has ended.
+    to: Option<Sender<T>>,
+    /// Until it is sent.
+    value: Option<T>,
+    offer: Rc<Offer<T>>,
+}
+
+impl<T> Errand<T> {
+    fn send(&mut self) {
+        if let (Some(to), Some(value)) = (&self.to, self.value.take()) {
+            self.offer.outcome.set(Some(to.send(value)));
+        }
+    }
+}
+
+impl<T> Drop for Errand<T> {
+    fn drop(&mut self) {
+        if let Some(value) = self.value.take() {
+            // Its tasklet has been ended before it began.
+            let why = Halt::Cancelled;
+            self.offer.outcome.set(Some(Err(SendError { value, why })));
+        }
+        drop(self.to.take()); // before anybody is told
+        self.offer.waker.take().into_iter().for_each(Waker::wake);
     }
 }
 
