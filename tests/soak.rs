@@ -6,6 +6,7 @@ mod support;
 use socket2::SockRef;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use support::{Ended, Isolation};
@@ -15,6 +16,9 @@ use tasklets::{Never, Runtime, Tasklet, channel, pause, sleep, spawn, within, yi
 
 /// Rounds of a plain test run.
 const ROUNDS: u32 = 60;
+
+/// Looks at what is open until it is a leak: far more than the last children need to end.
+const LOOKS: u32 = 20_000;
 
 /// Numbers that look random and are the same in each run.
 #[derive(Clone)]
@@ -168,15 +172,23 @@ fn round(mut dice: Dice) {
     }
 }
 
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
+/// What is open, by number, and what that is.
+fn descriptors() -> Vec<String> {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().map(|it| it.unwrap().path());
+    let name = |it: &PathBuf| std::fs::read_link(it).map(|to| to.display().to_string());
+    // What is gone by now is the folder that is being read.
+    open.filter_map(|it| Some(format!("{}: {}", it.display(), name(&it).ok()?))).collect()
 }
 
 /// Waits until there are so few: those of children that were left alone go when these have ended.
-fn wait_for_descriptors(open: usize) {
-    while descriptors() > open {
+fn wait_for_descriptors(most: usize) {
+    for _ in 0..LOOKS {
+        if descriptors().len() <= most {
+            return;
+        }
         std::thread::yield_now();
     }
+    panic!("{most} descriptors were open, now these are: {:#?}", descriptors());
 }
 
 fn resident_kib() -> usize {
@@ -205,7 +217,7 @@ fn after_all_harm_nothing_is_left_over() {
                 .unwrap();
             assert_eq!(runtime.snapshot().tasklets.len(), 0);
             if nth <= rounds / 4 {
-                fewest = if nth == 0 { usize::MAX } else { fewest.min(descriptors()) };
+                fewest = if nth == 0 { usize::MAX } else { fewest.min(descriptors().len()) };
                 warm = Some(resident_kib());
             }
         }
