@@ -116,7 +116,7 @@ pub use select::{Chosen, Select};
 pub use signal::Signal;
 #[cfg(feature = "signal")]
 pub use signal::{ReceivingSignal, SignalIter, Signals, ctrl_c, signals};
-pub use stdio::{Stdin, StdinLines, Stdout, stdin, stdout};
+pub use stdio::{ReceivingLine, Stdin, StdinLines, Stdout, stdin, stdout};
 pub use tasklet::{
     Builder, SpawnError, State, Tasklet, TaskletRef, current, pause, spawn, take_injected,
     yield_now,

@@ -4,6 +4,10 @@
 //! and not taken stays for the next reader, in whatever run. Standard input is first waited for,
 //! then read on another OS thread, which does so only if there is something.
 
+mod lines;
+
+pub use lines::{ReceivingLine, StdinLines};
+
 use crate::blocking::blocking;
 use crate::descriptor::Descriptor;
 use crate::fs::kept::{self, Kept};
@@ -28,24 +32,17 @@ static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
 
 /// The standard input of the process.
 ///
-/// Read it by [`lines`](Stdin::lines) or as a [`Read`]. A reader that is stopped loses nothing: the
-/// next one, in this run or a later one, goes on where it was. One run at a time should read it.
-/// It has a buffer of its own: what [`std::io::stdin`] has read it does not see, and the other way
-/// round.
+/// Read it by [`lines`](Stdin::lines), which are arms of a select, or as a [`Read`]. A reader that
+/// is stopped loses nothing: the next one, in this run or a later one, goes on where it was. One
+/// run at a time should read it. It has a buffer of its own: what [`std::io::stdin`] has read it
+/// does not see, and the other way round.
 ///
 /// ```
 /// use std::time::Duration;
-/// use tasklets::{after, channel, run, select, spawn, stdin};
+/// use tasklets::{run, stdin, within};
 /// run(|| {
-///     let (tx, lines) = channel();
-///     spawn(move || tx.send_all(stdin().lines()));
-///     select! {
-///         recv(lines) -> line => match line {
-///             Ok(line) => println!("somebody wrote {}", line.unwrap()),
-///             Err(_) => println!("that was all"),
-///         },
-///         op(after(Duration::from_secs(5))) -> _ => println!("nobody wrote"),
-///     }
+///     let line = within(Duration::from_secs(5), || stdin().lines().next()).value;
+///     println!("somebody wrote {line:?}, or nothing came in time, or that was all");
 /// });
 /// ```
 pub fn stdin() -> Stdin {
@@ -94,30 +91,27 @@ impl Stdin {
         let mut seen = 0;
         let bytes = loop {
             if let Some(mut kept) = INPUT.try_lock() {
-                let rest = kept.rest();
-                if let Some(place) = rest.iter().position(|it| *it == b'\n') {
-                    break kept.take(place + 1);
+                if let Some(line) = kept.take_line() {
+                    break line;
                 }
-                seen = rest.len();
+                seen = kept.rest().len();
             }
             if let Came::End = self.more_than(seen)?
                 && let Some(mut kept) = INPUT.try_lock()
             {
-                let rest = kept.rest();
-                let line = rest.iter().position(|it| *it == b'\n').map_or(rest.len(), |it| it + 1);
-                break kept.take(line);
+                break kept.take_last_line();
             }
         };
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        line.push_str(text);
-        Ok(bytes.len())
+        let text = text(bytes)?;
+        line.push_str(&text);
+        Ok(text.len())
     }
 
     /// The lines to come, without their ends.
     ///
-    /// One that is no UTF-8 is an error, and the next one follows; after any other error there is
-    /// none.
+    /// One that is no UTF-8 is an error, and the next one follows; after any other error of reading
+    /// there is none. They can be waited for beside other things: see
+    /// [`receiving`](StdinLines::receiving).
     ///
     /// ```no_run
     /// use tasklets::{run, stdin};
@@ -126,7 +120,7 @@ impl Stdin {
     /// println!("{words} words");
     /// ```
     pub fn lines(self) -> StdinLines {
-        StdinLines { stdin: Some(self) }
+        StdinLines::of(self)
     }
 
     /// Waits until more than `seen` bytes are kept, or it is known that no more come.
@@ -157,6 +151,11 @@ impl Stdin {
         }
         Ok(self.own.get().expect("it was made if there was none"))
     }
+}
+
+/// The text that `bytes` are.
+fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// A read on another thread that has been asked for, until this is dropped.
@@ -191,6 +190,8 @@ fn read_after(seen: usize, _: &Reading) -> io::Result<Came> {
             Ok(0) => return Ok(Came::End),
             Ok(_) => return Ok(Came::More),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // It does not block, as somebody who has it too wants it, and he was faster.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Came::Nothing),
             Err(error) => return Err(error),
         }
     }
@@ -217,37 +218,6 @@ impl Read for Stdin {
     #[track_caller]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         (&*self).read(buffer)
-    }
-}
-
-/// Made by [`Stdin::lines`].
-#[derive(Debug)]
-pub struct StdinLines {
-    /// `None` after the last.
-    stdin: Option<Stdin>,
-}
-
-impl Iterator for StdinLines {
-    type Item = io::Result<String>;
-
-    #[track_caller]
-    fn next(&mut self) -> Option<io::Result<String>> {
-        let mut line = String::new();
-        match self.stdin.as_ref()?.read_line(&mut line) {
-            Ok(0) => self.stdin = None,
-            Ok(_) => {
-                let end =
-                    if line.ends_with("\r\n") { 2 } else { usize::from(line.ends_with('\n')) };
-                line.truncate(line.len() - end);
-                return Some(Ok(line));
-            }
-            Err(error) => {
-                let goes_on = error.kind() == io::ErrorKind::InvalidData;
-                self.stdin = self.stdin.take().filter(|_| goes_on);
-                return Some(Err(error));
-            }
-        }
-        None
     }
 }
 

@@ -6,8 +6,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 use tasklets::{
-    Halt, Never, Runtime, after, channel, explore, run, scope, select, spawn, stdin, stdout,
-    within, yield_now,
+    Halt, Never, Operation, Runtime, after, channel, explore, run, scope, select, spawn, stdin,
+    stdout, within, yield_now,
 };
 
 /// Names the body that this process is to run.
@@ -208,6 +208,136 @@ fn lines_are_messages_beside_others() {
     };
     with_input("lines_are_messages_beside_others", body, |input, _| {
         (0..1_000).for_each(|it| writeln!(input, "{it}").unwrap());
+    });
+}
+
+/// What comes before a timer, line by line.
+fn lines_in_time() -> Vec<String> {
+    let lines = stdin().lines();
+    let mut heard = Vec::new();
+    loop {
+        select! {
+            op(lines.receiving()) -> line => match line {
+                Some(line) => heard.push(line.unwrap()),
+                None => return heard,
+            },
+            op(after(Duration::from_secs(20))) -> _ => panic!("{heard:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_line_is_an_arm_and_an_ended_input_too() {
+    const NAME: &str = "a_line_is_an_arm_and_an_ended_input_too";
+    let body = || {
+        let expected = if std::env::var_os("EMPTY").is_some() { 0 } else { 1_001 };
+        let heard = run(lines_in_time);
+        assert_eq!(heard.len(), expected);
+        assert!(heard.iter().enumerate().all(|(nth, it)| *it == format!("line {nth}")));
+        let lines = stdin().lines();
+        let again =
+            run(|| [lines.receiving().wait().is_none(), lines.receiving().wait().is_none()]);
+        assert_eq!(again, [true, true]);
+    };
+    let done = with_input(NAME, body, |input, _| {
+        (0..1_000).for_each(|it| write!(input, "line {it}\r\n").unwrap());
+        input.write_all(b"line 1000").unwrap();
+    });
+    if done.is_some() {
+        let output = command(NAME).env("EMPTY", "1").stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success() && ran_one(&output), "{output:?}");
+    }
+}
+
+#[test]
+fn a_file_and_a_closed_input_are_arms_like_any_other() {
+    const NAME: &str = "a_file_and_a_closed_input_are_arms_like_any_other";
+    if std::env::var_os(CASE).is_some() {
+        let lines = run(lines_in_time);
+        let there = std::fs::read_to_string("Cargo.toml").unwrap();
+        return assert!(lines.is_empty() || lines == there.lines().collect::<Vec<_>>());
+    }
+    let closed =
+        format!("exec {:?} {NAME} --exact --nocapture <&-", std::env::current_exe().unwrap());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &closed]).env(CASE, NAME);
+    let mut file = command(NAME);
+    file.stdin(File::open("Cargo.toml").unwrap());
+    for mut each in [shell, file] {
+        let output = each.output().unwrap();
+        assert!(output.status.success() && ran_one(&output), "{output:?}");
+    }
+}
+
+#[test]
+fn a_line_that_loses_takes_nothing_and_holds_nobody_up() {
+    const NAME: &str = "a_line_that_loses_takes_nothing_and_holds_nobody_up";
+    let body = || {
+        run(|| {
+            let lines = stdin().lines();
+            assert!(lines.receiving().poll().is_none());
+            for turn in 0..100 {
+                let (tx, rx) = channel();
+                spawn(move || tx.send(turn));
+                select! {
+                    op(lines.receiving()) -> line => panic!("{line:?}"),
+                    recv(rx) -> it => assert_eq!(it, Ok(turn)),
+                }
+                let late = within(Duration::ZERO, || lines.receiving().wait()).value;
+                assert_eq!(late.unwrap().unwrap_err().kind(), ErrorKind::TimedOut);
+            }
+            println!("ready");
+            assert_eq!(lines.receiving().wait().unwrap().unwrap(), "begun before");
+            let bad = lines.receiving().wait().unwrap().unwrap_err();
+            assert_eq!(bad.kind(), ErrorKind::InvalidData);
+            let rest = scope(|s| {
+                let each = || lines.receiving().wait().map(Result::unwrap);
+                let both = [s.spawn(each), s.spawn(each)];
+                both.map(|it| it.join().unwrap().unwrap())
+            });
+            assert_eq!(rest, ["one", "two"]);
+            assert!(lines.receiving().wait().is_none());
+        });
+    };
+    with_input(NAME, body, |input, heard| {
+        input.write_all(b"begun ").unwrap();
+        wait_for("ready\n", heard);
+        input.write_all(b"before\n\xff\none\ntwo\n").unwrap();
+    });
+}
+
+#[test]
+fn the_lines_of_who_is_stopped_go_on_when_that_is_over() {
+    const NAME: &str = "the_lines_of_who_is_stopped_go_on_when_that_is_over";
+    let body = || {
+        run(|| {
+            let mut lines = stdin().lines();
+            for _ in 0..3 {
+                let late = within(Duration::from_millis(1), || lines.by_ref().collect::<Vec<_>>());
+                assert_eq!(late.value.len(), 1, "the error, once");
+            }
+            println!("ready");
+            let lines = lines.map(Result::unwrap).collect::<Vec<_>>();
+            assert_eq!(lines, ["here", "there"]);
+        });
+    };
+    with_input(NAME, body, |input, heard| {
+        wait_for("ready\n", heard);
+        input.write_all(b"here\nthere\n").unwrap();
+    });
+}
+
+#[test]
+fn an_input_that_does_not_block_is_waited_for_all_the_same() {
+    const NAME: &str = "an_input_that_does_not_block_is_waited_for_all_the_same";
+    let body = || {
+        rustix::io::ioctl_fionbio(std::io::stdin(), true).unwrap();
+        println!("ready");
+        assert_eq!(run(lines_in_time), ["late"]);
+    };
+    with_input(NAME, body, |input, heard| {
+        wait_for("ready\n", heard);
+        input.write_all(b"late\n").unwrap();
     });
 }
 

@@ -31,6 +31,22 @@ impl<T> Kept<T> {
         taken
     }
 
+    /// Whether a whole line is kept.
+    pub(crate) fn has_line(&self) -> bool {
+        self.rest().contains(&b'\n')
+    }
+
+    /// Takes a line with its end, if a whole one is kept.
+    pub(crate) fn take_line(&mut self) -> Option<Vec<u8>> {
+        let place = self.rest().iter().position(|it| *it == b'\n')?;
+        Some(self.take(place + 1))
+    }
+
+    /// [`take_line`](Self::take_line) when no more bytes will come: the last one may have no end.
+    pub(crate) fn take_last_line(&mut self) -> Vec<u8> {
+        self.take_line().unwrap_or_else(|| self.take(self.rest().len()))
+    }
+
     /// Moves as much as there is to `buffer`.
     pub(crate) fn give(&mut self, buffer: &mut [u8]) -> usize {
         let count = buffer.len().min(self.rest().len());
