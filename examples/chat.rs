@@ -3,8 +3,8 @@
 //! `cargo run --release --example chat -- 127.0.0.1:7002`, then `nc 127.0.0.1 7002`, twice.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::{mem::take, rc::Rc};
-use tasklets::net::{Shutdown, TcpListener, TcpStream, serve};
+use std::{ffi::OsString, mem::take, process::ExitCode, rc::Rc};
+use tasklets::net::{Served, Shutdown, TcpListener, TcpStream, serve};
 use tasklets::{Receiver, Sender, channel, run, scope, select, spawn};
 
 /// Bytes that a client may be behind; a line that is longer than this is several.
@@ -13,14 +13,31 @@ const LIMIT: usize = 64 * 1_024;
 /// Something to tell everybody, and perhaps where to tell somebody new from now on.
 type News = (String, Option<Sender<Rc<str>>>);
 
-fn main() -> io::Result<()> {
-    run(|| {
-        let listener = TcpListener::bind(std::env::args().nth(1).unwrap_or("127.0.0.1:0".into()))?;
-        println!("listening on {}", listener.local_addr()?);
-        let (hub, news) = channel();
-        spawn(move || broadcast(news));
-        serve(&listener, 1_000, |it, who| client(&it, &who.to_string(), &hub)).map(drop)
-    })
+fn main() -> ExitCode {
+    let given: Vec<_> = std::env::args_os().skip(1).map(OsString::into_string).collect();
+    let address = match &*given {
+        [] => "127.0.0.1:0",
+        [Ok(address)] if address.contains(':') => address,
+        _ => {
+            eprintln!("usage: chat [HOST:PORT]");
+            return ExitCode::from(2);
+        }
+    };
+    run(|| serve_at(address)).map_or_else(
+        |error| {
+            eprintln!("chat: {address}: {error}");
+            ExitCode::FAILURE
+        },
+        |_| ExitCode::SUCCESS,
+    )
+}
+
+fn serve_at(address: &str) -> io::Result<Served> {
+    let listener = TcpListener::bind(address)?;
+    println!("listening on {}", listener.local_addr()?);
+    let (hub, news) = channel();
+    spawn(move || broadcast(news));
+    serve(&listener, 1_000, |it, who| client(&it, &who.to_string(), &hub))
 }
 
 fn broadcast(news: Receiver<News>) {

@@ -9,10 +9,12 @@
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tasklets::net::{TcpListener, TcpStream, serve};
+use tasklets::net::{Served, TcpListener, TcpStream, serve};
 use tasklets::{run, within};
 
 /// Most bytes of a request.
@@ -21,12 +23,27 @@ const LONGEST: u64 = 16 * 1_024;
 /// Longest time that a client may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:0".into());
+fn main() -> ExitCode {
+    let mut given = std::env::args_os().skip(1);
+    let address = given.next().map_or(Ok("127.0.0.1:0".into()), OsString::into_string);
+    let (file, more) = (given.next(), given.next());
+    let (Some(address), None) = (address.ok().filter(|it| it.contains(':')), more) else {
+        eprintln!("usage: https [HOST:PORT [CERT]]");
+        return ExitCode::from(2);
+    };
+    serve_at(&address, file).map_or_else(
+        |error| {
+            eprintln!("https: {address}: {error}");
+            ExitCode::FAILURE
+        },
+        |_| ExitCode::SUCCESS,
+    )
+}
+
+fn serve_at(address: &str, file: Option<OsString>) -> Result<Served, Box<dyn Error>> {
     let made = rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()])?;
-    if let Some(file) = arguments.next() {
-        std::fs::write(file, made.cert.pem())?;
+    if let Some(file) = file {
+        std::fs::write(&file, made.cert.pem()).map_err(|it| format!("{file:?}: {it}"))?;
     }
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     let config = ServerConfig::builder().with_no_client_auth();
@@ -34,11 +51,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     run(|| {
         let listener = TcpListener::bind(address)?;
         println!("listening on {}", listener.local_addr()?);
-        serve(&listener, 1_000, |stream, peer| {
+        Ok(serve(&listener, 1_000, |stream, peer| {
             let answered = within(PATIENCE, || answer(stream, config.clone()));
             answered.value.unwrap_or_else(|error| eprintln!("{peer}: {error}"))
-        })?;
-        Ok(())
+        })?)
     })
 }
 

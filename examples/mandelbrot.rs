@@ -35,8 +35,9 @@ fn row(y: usize, width: usize) -> Vec<u8> {
 }
 
 fn main() -> ExitCode {
-    let width = std::env::args().nth(1).map_or(Ok(600), |it| it.parse());
-    let Ok(width @ 1..=20_000) = width else {
+    let mut given = std::env::args_os().skip(1);
+    let width = given.next().map_or(Some(600), |it| it.to_str()?.parse().ok());
+    let (Some(width @ 1..=20_000), None) = (width, given.next()) else {
         eprintln!("usage: mandelbrot [WIDTH], from 1 to 20000");
         return ExitCode::from(2);
     };

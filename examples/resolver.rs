@@ -5,6 +5,7 @@
 //! cargo run --release --example resolver -- 4 localhost ::1 example.org no.such.invalid
 //! ```
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -14,12 +15,10 @@ use tasklets::{Sender, channel, net::lookup_host, run, scope};
 type Job = (String, Sender<io::Result<Vec<IpAddr>>>);
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments = std::env::args_os().skip(1).map(OsString::into_string);
+    let Ok(arguments) = arguments.collect::<Result<Vec<_>, _>>() else { return usage() };
     let most = arguments.first().and_then(|it| it.parse().ok()).filter(|it| (1..=64).contains(it));
-    let (Some(most), [_, names @ ..]) = (most, &*arguments) else {
-        eprintln!("usage: resolver AT_A_TIME NAME..., at most 64 at a time");
-        return ExitCode::from(2);
-    };
+    let (Some(most), [_, names @ ..]) = (most, &*arguments) else { return usage() };
     match run(|| resolve(most, names)) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -29,6 +28,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: resolver AT_A_TIME NAME..., at most 64 at a time");
+    ExitCode::from(2)
 }
 
 /// Prints what the names are; tells how many are nothing.

@@ -9,24 +9,31 @@
 //! ```
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 use tasklets::net::{Shutdown, TcpListener, TcpStream, serve};
 use tasklets::{run, try_scope};
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, target] = &*arguments else {
-        eprintln!("usage: tcp_proxy ADDRESS TARGET");
-        return ExitCode::from(2);
-    };
+    let arguments = std::env::args_os().skip(1).map(OsString::into_string);
+    let Ok(arguments) = arguments.collect::<Result<Vec<_>, _>>() else { return usage() };
+    let [address, target] = &*arguments else { return usage() };
+    if ![address, target].iter().all(|it| it.contains(':')) {
+        return usage();
+    }
     match run(|| proxy(address, target)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("tcp_proxy: {address}: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: tcp_proxy HOST:PORT TARGET:PORT");
+    ExitCode::from(2)
 }
 
 fn proxy(address: &str, target: &str) -> io::Result<()> {

@@ -6,13 +6,15 @@
 //! // in a browser: s = new WebSocket("ws://127.0.0.1:7001"); s.onmessage = e => alert(e.data)
 //! ```
 
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read, Write};
+use std::process::ExitCode;
 use std::time::Duration;
-use tasklets::net::{TcpListener, TcpStream, serve};
-use tasklets::{Receiver, Sender, channel, run, select, spawn};
+use tasklets::net::{Served, TcpListener, TcpStream, serve};
+use tasklets::{Receiver, Sender, channel, run, select, spawn, within};
 use tungstenite::{Error, Message, accept};
 
-/// Who does not take a message for so long is left out from then on.
+/// Who does not say for so long what he wants, or does not take a message, is left out.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 enum News {
@@ -20,17 +22,32 @@ enum News {
     Said(Message),
 }
 
-fn main() -> io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".into());
-    run(|| {
-        let (hub, news) = channel();
-        spawn(move || pass_on(&news));
-        let listener = TcpListener::bind(address)?;
-        println!("listening on {}", listener.local_addr()?);
-        serve(&listener, 1_000, |stream, peer| {
-            talk(stream, &hub).unwrap_or_else(|error| eprintln!("{peer}: {error}"))
-        })
-        .map(drop)
+fn main() -> ExitCode {
+    let given: Vec<_> = std::env::args_os().skip(1).map(OsString::into_string).collect();
+    let address = match &*given {
+        [] => "127.0.0.1:0",
+        [Ok(address)] if address.contains(':') => address,
+        _ => {
+            eprintln!("usage: websocket [HOST:PORT]");
+            return ExitCode::from(2);
+        }
+    };
+    run(|| serve_at(address)).map_or_else(
+        |error| {
+            eprintln!("websocket: {address}: {error}");
+            ExitCode::FAILURE
+        },
+        |_| ExitCode::SUCCESS,
+    )
+}
+
+fn serve_at(address: &str) -> io::Result<Served> {
+    let (hub, news) = channel();
+    spawn(move || pass_on(&news));
+    let listener = TcpListener::bind(address)?;
+    println!("listening on {}", listener.local_addr()?);
+    serve(&listener, 1_000, |stream, peer| {
+        talk(stream, &hub).unwrap_or_else(|error| eprintln!("{peer}: {error}"))
     })
 }
 
@@ -45,7 +62,8 @@ fn pass_on(news: &Receiver<News>) {
 }
 
 fn talk(stream: TcpStream, hub: &Sender<News>) -> Result<(), Box<dyn std::error::Error>> {
-    let mut socket = accept(Patient { stream, waits: true }).map_err(|it| it.to_string())?;
+    let patient = Patient { stream, waits: true };
+    let mut socket = within(PATIENCE, || accept(patient).map_err(|it| it.to_string())).value?;
     // From now on news are waited for, too: see below.
     socket.get_mut().waits = false;
     let (member, inbox) = channel();

@@ -69,7 +69,9 @@ fn respond(mut stream: TcpStream, address: SocketAddr) {
         "/folder/second" => moved("third"),
         "/folder/third" => moved("/plain?with=query"),
         "/round" => moved("/round"),
-        "/secret" => moved("https://localhost/"),
+        "/outside" => moved("/plain?at=http://it"),
+        "/plain?at=http://it" => moved("?with=query"),
+        "/foreign" => moved("ftp://localhost/"),
         _ => "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno".into(),
     };
     let _ = stream.write_all(text.as_bytes());
@@ -92,6 +94,7 @@ fn wget_prints_what_is_there_however_it_comes_and_wherever_it_has_moved() {
     assert_eq!(got(site, "/chunked"), (0, "abcdefg".into()));
     assert_eq!(got(site, "/until/end"), (0, "x".repeat(3_000_000)));
     assert_eq!(got(site, "/first"), (0, "plain".into()));
+    assert_eq!(got(site, "/outside"), (0, "plain".into()));
 }
 
 #[test]
@@ -110,14 +113,14 @@ fn wget_says_what_went_wrong_and_leaves_no_half_of_a_file() {
     fails("/short", 4, "");
     fails("/nonsense", 4, "");
     fails("/round", 4, "too many redirections");
-    fails("/secret", 4, "only http");
+    fails("/foreign", 4, "only http and https");
     let nobody = TcpListener::bind(ANYWHERE).unwrap().local_addr().unwrap(); // not any more
     let output = wget(&[&format!("http://{nobody}/"), name]);
     assert_eq!(output.status.code(), Some(4));
     assert!(String::from_utf8(output.stderr).unwrap().contains("refused"));
-    for wrong in [&["http://a b/"][..], &[]] {
-        assert_eq!(wget(wrong).status.code(), Some(2));
-    }
+    std::os::unix::fs::symlink("/dev/null", &file.0).unwrap(); // no file, and not ours
+    assert_eq!(wget(&[&format!("http://{site}/short"), name]).status.code(), Some(4));
+    fs::remove_file(&file.0).unwrap();
     assert_eq!(wget(&[&format!("http://{site}/chunked"), name]).status.code(), Some(0));
     assert_eq!(fs::read(&file.0).unwrap(), b"abcdefg");
 }
@@ -155,6 +158,33 @@ fn https_is_understood_by_rustls_and_curl_who_check_its_certificate() {
         Ok(output) => assert_eq!(String::from_utf8_lossy(&output.stdout), "hello, /by/curl\n"),
         Err(error) => eprintln!("no curl here: {error}"),
     }
+}
+
+#[test]
+fn wget_speaks_https_with_those_whose_certificate_it_trusts() {
+    let file = Temporary::new();
+    let server = Server::start("https", &[ANYWHERE, file.0.to_str().unwrap()]);
+    let ask = |host: &str, trusted: &str| {
+        let url = format!("https://{host}:{}/by/wget", server.address.port());
+        Command::new(built("wget")).arg(url).env("SSL_CERT_FILE", trusted).output().unwrap()
+    };
+    let name = file.0.to_str().unwrap();
+    for host in ["localhost", "127.0.0.1"] {
+        let output = ask(host, name);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "hello, /by/wget\n", "{output:?}");
+        assert!(output.status.success());
+    }
+    let refusals =
+        [("localhost", "/dev/null", "certificate"), ("localhost", "/no/such/file", "No such file")];
+    for (host, trusted, why) in refusals {
+        let output = ask(host, trusted);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{error}");
+        assert!(error.starts_with("wget: ") && error.contains(why), "{error}");
+    }
+    let plain = website(); // speaks no TLS
+    let output = wget(&[&format!("https://{plain}/chunked")]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
 }
 
 fn join(server: &Server) -> WebSocket<TcpStream> {

@@ -80,7 +80,22 @@ fn when_all_have_succeeded_it_ends() {
     let (code, said) = Supervisor::start(&["true", "sh -c exit", "true"]).ended();
     assert_eq!(code, Some(0));
     assert_eq!(said.iter().filter(|it| it.ends_with(": done")).count(), 3, "{said:?}");
-    assert_eq!(Supervisor::start(&[]).ended().0, Some(0));
+    assert_eq!(Supervisor::start(&[]).ended().0, Some(2)); // what is it to do?
+}
+
+#[test]
+fn that_nobody_listens_to_it_ends_neither_it_nor_its_programs() {
+    let mut it = Command::new(example());
+    let mut it = it.arg("sleep 1000").stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(it.stdout.take().unwrap()).lines();
+    let program = said.next().unwrap().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    drop(said);
+    assert!(send(Signal::Kill, program));
+    while is_alive(program) {
+        std::thread::yield_now();
+    }
+    assert!(send(Signal::Terminate, it.id()));
+    assert_eq!(it.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -100,8 +115,8 @@ fn who_fails_or_is_killed_is_started_again() {
 }
 
 #[test]
-fn ctrl_c_and_sigterm_end_all_gracefully() {
-    for signal in [Signal::Interrupt, Signal::Terminate] {
+fn ctrl_c_sigterm_and_a_closed_terminal_end_all_gracefully() {
+    for signal in [Signal::Interrupt, Signal::Terminate, Signal::Hangup] {
         let mut it = Supervisor::start(&["sleep 1000", "no-such-program", "sleep 2000"]);
         let programs = [it.started("sleep 1000"), it.started("sleep 2000")];
         assert!(send(signal, it.process.id()));
