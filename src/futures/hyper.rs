@@ -105,7 +105,8 @@ impl Future for Sleep {
         if now() >= until {
             return Poll::Ready(());
         }
-        let before = self.sleeper.lock().replace(context.waker().clone());
+        let waker = context.waker().clone();
+        let before = self.sleeper.lock().replace(waker);
         drop(before);
         if self.armed.strong_count() == 0 {
             let scheduler = Scheduler::active().expect("a timer is waited for inside of a run");
