@@ -85,7 +85,7 @@ fn when_all_have_succeeded_it_ends() {
 
 #[test]
 fn that_nobody_listens_to_it_ends_neither_it_nor_its_programs() {
-    let mut it = Command::new(example());
+    let mut it = Command::new(built("supervisor"));
     let mut it = it.arg("sleep 1000").stdout(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(it.stdout.take().unwrap()).lines();
     let program = said.next().unwrap().unwrap().rsplit(' ').next().unwrap().parse().unwrap();

@@ -152,6 +152,26 @@ fn a_closure_that_is_refused_and_panics_when_it_is_dropped_does_not_end_its_work
 }
 
 #[test]
+fn panics_that_panic_again_when_they_are_dropped_do_not_abort_the_shutdown() {
+    for told in [true, false] {
+        let group = workers(1).unwrap();
+        for _ in 0..3 {
+            let unlucky = || -> u8 { resume_unwind(Box::new(Bang("again"))) };
+            let task = group.spawn_on(0, unlucky);
+            while !task.is_finished() {
+                thread::yield_now();
+            } // it can be joined until here
+        }
+        if told {
+            let Err(RunError::Panicked(first)) = group.shutdown() else { panic!("nothing told") };
+            std::mem::forget(first);
+        } else {
+            drop(group);
+        }
+    }
+}
+
+#[test]
 fn closures_that_panic_when_a_worker_that_never_ran_drops_them_end_nothing() {
     let (go, wait) = shared::channel::<Never>();
     let configure = move |it: RuntimeBuilder| {

@@ -10,7 +10,7 @@ pub use remote::Remote;
 
 use crate::blocking::new_thread;
 use crate::channel::{Never, Sender as Local, channel as local_channel};
-use crate::error::{Halt, JoinError, complain};
+use crate::error::{Halt, JoinError, complain, discard};
 use crate::kernel::poller::{Inbox, Message};
 use crate::kernel::running::Unwound;
 use crate::kernel::scheduler::Scheduler;
@@ -270,7 +270,7 @@ impl Drop for Workers {
         drop(self.stop.take());
         self.join_all();
         if let Some(error) = self.group.first_error() {
-            complain(format_args!("a worker ended: {error}"));
+            print(error);
         }
     }
 }
@@ -433,7 +433,7 @@ impl Group {
         let panics = std::mem::take(&mut *self.panics.lock());
         let mut all = errors.chain(panics.into_iter().map(unjoined)).collect::<VecDeque<_>>();
         let first = all.pop_front();
-        all.iter().for_each(|it| complain(format_args!("a worker ended: {it}")));
+        all.into_iter().for_each(print);
         first
     }
 }
@@ -444,15 +444,19 @@ fn unjoined(payload: Box<dyn Any + Send>) -> RunError {
     RunError::Panicked(PanicReport { tasklet, spawned_at: None, is_root: false, payload })
 }
 
+/// Tells of an error on stderr. What was panicked with may panic again when it is dropped.
+fn print(error: RunError) {
+    complain(format_args!("a worker ended: {error}"));
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(error))) {
+        discard(again);
+    }
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
         // Left in handles that were dropped after the shutdown: nobody else will tell.
         for panic in std::mem::take(self.panics.get_mut()) {
-            let untold = unjoined(panic);
-            eprintln!("tasklets: a worker ended: {untold}");
-            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(untold))) {
-                std::mem::forget(again); // who knows what that does when it is dropped
-            }
+            print(unjoined(panic));
         }
     }
 }
