@@ -1,11 +1,14 @@
 //! Pipelines: what must hold of any of them, and of each stage.
 
+mod support;
+
 use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
-use tasklets::pipeline::{self, Cause, EdgeReport, OnError, Pipeline, Report};
+use support::report::conserves;
+use tasklets::pipeline::{self, Cause, OnError, Pipeline, Report};
 use tasklets::{Halt, Runtime, channel, explore, pause, run, sleep, spawn, within, yield_now};
 
 /// A stage of a random pipeline, and the same for iterators.
@@ -96,21 +99,6 @@ fn model(items: Vec<i64>, stage: &Stage) -> Vec<i64> {
         Stage::Partition => items.into_iter().filter(|it| *it >= 0).collect(),
         Stage::RoundRobinOfOne => items.into_iter().map(|it| it + 1).collect(),
         Stage::ZipWithItself => items.into_iter().zip(0..).map(|(it, nth)| it + nth).collect(),
-    }
-}
-
-/// Every stage has delivered, failed or returned what it took, and what it gave was taken.
-fn conserves(report: &Report) {
-    for (number, stage) in report.stages.iter().enumerate() {
-        assert_eq!(stage.taken, stage.delivered + stage.failed + stage.returned, "{report}");
-        let passed = |of: fn(&EdgeReport) -> usize| -> u64 {
-            report.edges.iter().filter(|it| of(it) == number).map(|it| it.items).sum()
-        };
-        let (came, went) = (passed(|it| it.to), passed(|it| it.from));
-        let is_source = report.edges.iter().all(|it| it.to != number);
-        assert!(is_source || stage.taken == came, "{report}");
-        let is_sink = report.edges.iter().all(|it| it.from != number);
-        assert!(is_sink || stage.given == went, "{report}");
     }
 }
 

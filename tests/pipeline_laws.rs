@@ -1,10 +1,13 @@
 //! The laws of every source, stage and sink of a pipeline, under schedules of all kinds: what comes
 //! out, that no item is lost, that it ends, whatever ends it, and that nothing of it is left.
 
+mod support;
+
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
+use support::report::conserves;
 use tasklets::explore::Explore;
 use tasklets::pipeline::{self, Cause, Done, Error, OnError, Pipeline, Report, Sink, from_iter};
 use tasklets::{Halt, Never, Receiver, Runtime, channel, snapshot, spawn, yield_now};
@@ -34,16 +37,6 @@ fn end<R: 'static>(
         None => sink.run()?,
     };
     Ok((given(value), aside.take(), report))
-}
-
-/// Each stage has seen to all that it took, and what it gave was taken.
-fn conserves(report: &Report) {
-    for (number, stage) in report.stages.iter().enumerate() {
-        assert_eq!(stage.taken, stage.delivered + stage.failed + stage.returned, "{report}");
-        let passed = |it: &&pipeline::EdgeReport| it.from == number;
-        let went: Vec<_> = report.edges.iter().filter(passed).map(|it| it.items).collect();
-        assert!(went.is_empty() || stage.given == went.iter().sum(), "{report}");
-    }
 }
 
 /// No tasklet is there that was one of its stages.

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tasklets::pipeline::{self, Cause, Elsewhere, Failed, OnError, Pipeline, Report};
+use support::report::conserves;
+use tasklets::pipeline::{self, Cause, Elsewhere, Failed, OnError, Pipeline};
 use tasklets::shared::{self, Workers};
 use tasklets::{Halt, Runtime, channel, explore, pause, run, sleep, spawn, yield_now};
 
@@ -29,16 +30,6 @@ fn there<'a, T: Send>(
     match place {
         Place::Workers => from.on_workers(workers),
         Place::Pool => from.on_pool(),
-    }
-}
-
-fn conserves(report: &Report) {
-    for stage in &report.stages {
-        assert_eq!(stage.taken, stage.delivered + stage.failed + stage.returned, "{report}");
-    }
-    for edge in &report.edges {
-        assert_eq!(report.stages[edge.from].given, edge.items, "{report}");
-        assert_eq!(report.stages[edge.to].taken, edge.items, "{report}");
     }
 }
 

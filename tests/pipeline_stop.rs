@@ -1,21 +1,14 @@
 //! Pipelines that are ended from outside: nothing runs and nothing is lost afterwards.
 
+mod support;
+
 use std::rc::Rc;
 use std::time::Duration;
-use tasklets::pipeline::{self, Cause, Pipeline, Report};
+use support::report::conserves;
+use tasklets::pipeline::{self, Cause, Pipeline};
 use tasklets::{
     Halt, JoinError, Never, Receiver, Signal, channel, explore, pause, run, signals, spawn, within,
 };
-
-fn conserves(report: &Report) {
-    for stage in &report.stages {
-        assert_eq!(stage.taken, stage.delivered + stage.failed + stage.returned, "{report}");
-    }
-    for edge in &report.edges {
-        assert_eq!(report.stages[edge.from].given, edge.items, "{report}");
-        assert_eq!(report.stages[edge.to].taken, edge.items, "{report}");
-    }
-}
 
 fn is_stopped(cause: &Cause) -> bool {
     matches!(cause, Cause::Halted(Halt::Cancelled))

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 pub mod example;
+pub mod report;
 
 use std::any::type_name;
 use std::ffi::OsString;
