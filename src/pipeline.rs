@@ -36,9 +36,24 @@
 //! [`run`](Sink::run) returns an [`Error`] with the name of the stage, when nothing runs any more.
 //! [`OnError`] says what else to do with an item that fails. A sink that wants no more (such as
 //! [`take`](Pipeline::take)) ends the stages before it; what they have in hand is *returned*: each
-//! item is delivered, failed or returned, and the [`Report`] counts all three at each stage. A
-//! stage that waits for its input finds out when the next item comes: where that may be never, as
-//! behind a channel whose senders stay, [`run_until`](Sink::run_until) says when it is enough.
+//! item is delivered, failed or returned, and the [`Report`] counts all three at each stage.
+//!
+//! A stage ends as soon as all that it gives to have ended, also while it waits, for items or in a
+//! closure: its operations then fail with [`Halt::Cancelled`](crate::Halt::Cancelled). What it
+//! makes of that, an error or a panic, does not count: the pipeline has its result.
+//!
+//! ```
+//! use tasklets::{channel, pipeline, run};
+//! run(|| {
+//!     let (tx, rx) = channel();
+//!     let first = pipeline::from_channel(rx).take(1).collect::<Vec<_>>();
+//!     tasklets::scope(|s| {
+//!         s.spawn(|| tx.send(7));
+//!         assert_eq!(first.run().unwrap().value, [7]); // though there may be more
+//!     });
+//!     assert!(tx.send(8).is_err()); // nobody is left to take it
+//! });
+//! ```
 //!
 //! # Cycles
 //!
@@ -83,6 +98,7 @@ mod shape;
 mod sink;
 mod source;
 mod split;
+mod unwanted;
 mod work;
 
 pub use elsewhere::Elsewhere;

@@ -155,6 +155,12 @@ pub(crate) fn inject_again() {
     }
 }
 
+/// Whether an operation of the running tasklet has failed because that was cancelled.
+pub(crate) fn has_been_told() -> bool {
+    let told = |it: Rc<Task>| it.extra_if_any().is_some_and(|it| it.ignored.get() > 0);
+    current().is_some_and(told)
+}
+
 /// A cancelled tasklet went on with another operation.
 fn count_ignored(task: &Rc<Task>) {
     let panicking = thread::panicking();

@@ -22,13 +22,35 @@ pub(super) struct Meter {
     rounds: Cell<u64>,
     /// Items in hand.
     in_hand: Cell<u64>,
+    /// Inlets that are its own and have not come to their end.
+    open: Cell<usize>,
     /// The present item is measured, since this time.
     since: Cell<Option<Nanos>>,
 }
 
 impl Meter {
     pub(super) fn new(facts: Rc<Facts>) -> Meter {
-        Meter { facts, rounds: Cell::new(0), in_hand: Cell::new(0), since: Cell::new(None) }
+        Meter {
+            facts,
+            rounds: Cell::new(0),
+            in_hand: Cell::new(0),
+            open: Cell::new(0),
+            since: Cell::new(None),
+        }
+    }
+
+    pub(super) fn inlet_opened(&self) {
+        self.open.set(self.open.get() + 1);
+    }
+
+    /// There is no more for it there: an inlet tells that once, or belongs to several workers.
+    pub(super) fn inlet_closed(&self) {
+        self.open.set(self.open.get().saturating_sub(1));
+    }
+
+    /// Whether a worker that ends now leaves items behind that it might have had.
+    pub(super) fn leaves(&self) -> bool {
+        self.open.get() > 0
     }
 
     /// The last item is done with.

@@ -1,26 +1,30 @@
 //! A network that is being built or runs: its stages, what passes between them, and how it ends.
 //!
 //! Always: an item is in one pair of hands, or in none for ever: given on, failed, or returned;
-//! each is counted once. An error ends the network. Stages share nothing that they act on: what one
-//! does depends on what it has received only.
+//! each is counted once. An error ends the network; a stage whose items nobody wants any more is
+//! stopped, and that is no error. Stages share nothing that they act on: what one does depends on
+//! what it has received, and whether it was stopped, only.
 //! Network: `Running -> Ended | Failed`.
 
 use super::meter::Meter;
 use super::report::{Edge, Facts};
+use super::unwanted::{Reason, Worker};
 use super::{Cause, Settings};
 use crate::channel::{self, Never, Receiver, Sender};
 use crate::error::Halt;
 use crate::kernel::operation::Arm;
-use crate::kernel::running::Unwound;
+use crate::kernel::running::{self, Unwound};
 use crate::kernel::stack;
 use crate::operation::Operation;
 use crate::scope::Scope;
 use crate::select;
 use crate::tasklet::Builder;
+use crate::trap::shield;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::thread;
 
 /// Something on its way, and the right to be on the way that it may need.
 pub(super) struct Item<T> {
@@ -89,6 +93,9 @@ pub(super) struct Net<'scope, 'env: 'scope> {
     pub(super) in_flight: Option<usize>,
     /// The stages that failed, and why.
     pub(super) failed: Rc<RefCell<Vec<Failure>>>,
+    pub(super) workers: RefCell<Vec<Worker>>,
+    /// Takes the numbers of stages that want no more, though there may be more for them.
+    pub(super) leaving: Sender<usize>,
     /// Where progress is shown.
     #[cfg(feature = "progress")]
     pub(super) lines: Option<indicatif::MultiProgress>,
@@ -99,6 +106,8 @@ pub(super) struct Outlet<T: 'static> {
     pub(super) rx: Receiver<Item<T>>,
     /// The stage that gives it.
     pub(super) from: usize,
+    /// It leads to a branch, for which alone that stage would not go on.
+    pub(super) aside: bool,
 }
 
 impl<'scope, 'env> Net<'scope, 'env> {
@@ -123,15 +132,17 @@ impl<'scope, 'env> Net<'scope, 'env> {
     /// Another inlet of the worker with this meter.
     pub(super) fn inlet_beside<T>(&self, outlet: Outlet<T>, meter: &Rc<Meter>) -> Inlet<T> {
         let passed = Rc::new(Cell::new(0));
-        let edge = Edge { from: outlet.from, to: meter.facts.number, items: passed.clone() };
+        let Outlet { rx, from, aside } = outlet;
+        let edge = Edge { from, to: meter.facts.number, aside, items: passed.clone() };
         self.edges.borrow_mut().push(edge);
-        Inlet { rx: outlet.rx, meter: meter.clone(), passed }
+        meter.inlet_opened();
+        Inlet { rx, meter: meter.clone(), passed }
     }
 
     /// Where `from` gives what the next stage takes.
     pub(super) fn outlet<U>(&self, from: &Rc<Facts>) -> (Sender<Item<U>>, Outlet<U>) {
         let (tx, rx) = channel::Builder::new().name(from.name.as_str()).channel();
-        (tx, Outlet { rx, from: from.number })
+        (tx, Outlet { rx, from: from.number, aside: false })
     }
 
     /// Starts the worker of a stage that has this meter; what it panics or fails with ends the
@@ -142,39 +153,65 @@ impl<'scope, 'env> Net<'scope, 'env> {
         body: impl FnOnce() -> Result<(), Stop> + 'scope,
     ) {
         let (meter, failed, scope) = (meter.clone(), self.failed.clone(), self.scope);
-        let facts = meter.facts.clone();
+        let (facts, reason) = (meter.facts.clone(), Reason::default());
         let builder = Builder::new().name(facts.name.as_str());
-        let unbegun = Unbegun { stage: facts.clone(), failed: Some(failed.clone()) };
+        let unbegun =
+            Unbegun { stage: facts.clone(), reason: reason.clone(), failed: Some(failed.clone()) };
+        let (leaving, unwanted) = (self.leaving.clone(), reason.clone());
         let body = move || {
             unbegun.begin();
             let ended = catch_unwind(AssertUnwindSafe(body));
-            match &ended {
-                Ok(Ok(())) => meter.all_delivered(),
-                Ok(Err(Stop::Unwanted | Stop::Halted(_))) => meter.all_returned(),
-                Ok(Err(Stop::Failed(_))) | Err(_) => meter.ended_by_failure(),
-            }
-            let cause = match ended {
-                Ok(Ok(()) | Err(Stop::Unwanted)) => return,
-                Ok(Err(Stop::Halted(why))) => Cause::Halted(why),
-                Ok(Err(Stop::Failed(cause))) => cause,
-                Err(panic) => Cause::Panicked(own(panic)),
-            };
+            let leaves = matches!(ended, Ok(Ok(()))) && meter.leaves();
             let stage = &meter.facts;
-            failed.borrow_mut().push((stage.number, stage.name.clone(), cause));
-            scope.cancel();
+            if let Some(cause) = conclude(&meter, ended, &unwanted) {
+                failed.borrow_mut().push((stage.number, stage.name.clone(), cause));
+                scope.cancel();
+            } else if leaves {
+                // Nobody hears it if the network has been stopped.
+                drop(shield(|| leaving.send(stage.number)));
+            }
         };
-        if let Err(error) = self.scope.spawn_with(builder, body) {
-            let cause = Cause::Failed(Box::new(error));
-            self.failed.borrow_mut().push((facts.number, facts.name.clone(), cause));
-            self.scope.cancel();
+        match self.scope.spawn_with(builder, body) {
+            Ok(tasklet) => {
+                let worker = Worker { stage: facts.number, tasklet: tasklet.clone(), reason };
+                self.workers.borrow_mut().push(worker);
+            }
+            Err(error) => {
+                let cause = Cause::Failed(Box::new(error));
+                self.failed.borrow_mut().push((facts.number, facts.name.clone(), cause));
+                self.scope.cancel();
+            }
         }
     }
+}
+
+/// Counts what a worker had in hand when its body ended like that; why it failed, if it has.
+fn conclude(
+    meter: &Meter,
+    ended: thread::Result<Result<(), Stop>>,
+    unwanted: &Reason,
+) -> Option<Cause> {
+    match &ended {
+        Ok(Ok(())) => meter.all_delivered(),
+        Ok(Err(Stop::Unwanted | Stop::Halted(_))) => meter.all_returned(),
+        Ok(Err(Stop::Failed(_))) | Err(_) => meter.ended_by_failure(),
+    }
+    let cause = match ended {
+        Ok(Ok(()) | Err(Stop::Unwanted)) => return None,
+        Ok(Err(Stop::Halted(why))) => Cause::Halted(why),
+        Ok(Err(Stop::Failed(cause))) => cause,
+        Err(panic) => Cause::Panicked(own(panic)),
+    };
+    // Who has not been told yet that it was stopped has failed for another reason.
+    let stopped = matches!(cause, Cause::Halted(_)) || running::has_been_told();
+    (!stopped || !unwanted.is_given()).then_some(cause)
 }
 
 /// A worker that has not begun; one that never does has been stopped, and those behind it must not
 /// take the end of their input for that of the items.
 struct Unbegun {
     stage: Rc<Facts>,
+    reason: Reason,
     /// None once it has begun.
     failed: Option<Rc<RefCell<Vec<Failure>>>>,
 }
@@ -187,7 +224,7 @@ impl Unbegun {
 
 impl Drop for Unbegun {
     fn drop(&mut self) {
-        let Some(failed) = self.failed.take() else { return };
+        let Some(failed) = self.failed.take().filter(|_| !self.reason.is_given()) else { return };
         let why = Cause::Halted(Halt::Cancelled);
         failed.borrow_mut().push((self.stage.number, self.stage.name.clone(), why));
     }
@@ -236,7 +273,10 @@ impl<T> Inlet<T> {
                 self.meter.taken();
                 Ok(Some(item))
             }
-            Err(Halt::Closed) => Ok(None),
+            Err(Halt::Closed) => {
+                self.meter.inlet_closed();
+                Ok(None)
+            }
             Err(why) => Err(why.into()),
         }
     }

@@ -7,6 +7,8 @@ use super::Cause;
 use super::network::Stop;
 use super::work::Worked;
 use crate::channel::Sender;
+use crate::error::Halt;
+use crate::kernel::running;
 use crate::time::sleep;
 use std::cell::RefCell;
 use std::error::Error;
@@ -132,6 +134,8 @@ impl<T, E> OnError<T, E> {
         let Failed { item, error } = loop {
             match tried {
                 Ok(worked) => return Ok(worked),
+                // It has failed because it was to be left.
+                Err(_) if running::has_been_told() => return Err(Stop::Halted(Halt::Cancelled)),
                 Err(failed) if left == 0 => break failed,
                 Err(Failed { item, .. }) => {
                     sleep(rest)?;
@@ -149,9 +153,7 @@ impl<T, E> OnError<T, E> {
                 if let Err(unsent) = letters.send(Failed { item, error }) {
                     let why = unsent.why;
                     return Err(match why {
-                        crate::Halt::Closed => {
-                            Stop::Failed(Cause::Failed(unsent.value.error.into()))
-                        }
+                        Halt::Closed => Stop::Failed(Cause::Failed(unsent.value.error.into())),
                         why => Stop::Halted(why),
                     });
                 }

@@ -104,6 +104,8 @@ impl Facts {
 pub(super) struct Edge {
     pub(super) from: usize,
     pub(super) to: usize,
+    /// To a branch, for which alone the one would not go on.
+    pub(super) aside: bool,
     /// What has passed.
     pub(super) items: Rc<Cell<u64>>,
 }

@@ -53,7 +53,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         })
     }
 
-    /// Gives the first `count` items, then ends the stages before it.
+    /// Gives the first `count` items, then ends the stages before it, also those that wait.
     pub fn take(self, count: usize) -> Pipeline<'env, T> {
         self.process("take", move |inlet, emit| {
             for _ in 0..count {

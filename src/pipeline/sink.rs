@@ -4,6 +4,7 @@
 
 use super::network::{Failure, Inlet, Net, Stop};
 use super::report::Report;
+use super::unwanted::stop_unwanted;
 use super::{Cause, Error, Pipeline, Settings};
 use crate::channel::{Never, Sender, channel};
 use crate::error::{Halt, JoinError};
@@ -80,16 +81,21 @@ impl<'env, R: 'env> Sink<'env, R> {
         let in_flight = self.in_flight;
         let value = scope(|scope| {
             let (stages, edges, failed) = (stages.clone(), edges.clone(), failed.clone());
+            let (leaving, left) = channel();
             let net = Net {
                 scope,
                 stages,
                 edges,
                 in_flight,
                 failed,
+                workers: RefCell::default(),
+                leaving,
                 #[cfg(feature = "progress")]
                 lines: self.lines,
             };
-            (self.attach)(&net, self.settings)
+            let value = (self.attach)(&net, self.settings);
+            stop_unwanted(net, &left);
+            value
         });
         let report = Report::new(&stages.borrow(), &edges.borrow(), time::now() - start);
         // Of those that failed by themselves the one that comes first in the network; else of those

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// The items of an iterator.
 ///
 /// Its `next` runs in a tasklet: it may wait. If it gives up then because the tasklet was stopped,
-/// the pipeline was stopped, and has not come to its end.
+/// the pipeline was stopped, and has not come to its end; or nobody wants more items of it.
 ///
 /// ```
 /// use tasklets::{pipeline, run};

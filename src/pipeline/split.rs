@@ -77,6 +77,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
             let inlet = net.inlet(before, &facts);
             let (to, outlet) = net.outlet(&facts);
             let (aside, branched) = net.outlet(&facts);
+            let branched = Outlet { aside: true, ..branched };
             branch(Pipeline::new(move |_, _| branched)).attach(net);
             let emit = Emit { to, meter: inlet.meter.clone() };
             net.start(&inlet.meter.clone(), move || {

@@ -241,7 +241,13 @@ impl TaskletRef {
     }
 
     pub(crate) fn cancel_at(&self, at: &'static Location<'static>) {
+        self.cancel_because(at, || ());
+    }
+
+    /// [`cancel_at`](Self::cancel_at) that tells the reason to who looks for it when it is stopped.
+    pub(crate) fn cancel_because(&self, at: &'static Location<'static>, reason: impl FnOnce()) {
         announce::touch(&self.task, at);
+        reason();
         self.interrupt(Halt::Cancelled);
     }
 
