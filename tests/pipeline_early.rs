@@ -160,3 +160,70 @@ fn who_runs_a_pipeline_can_be_stopped_while_stages_leave_under_every_schedule() 
         drop(giver.join().unwrap());
     });
 }
+
+#[test]
+fn a_copy_that_wants_no_more_leaves_the_others_what_there_is_under_many_schedules() {
+    Explore::new().executions(1_000).check(|| {
+        let dealt =
+            from_iter(0..4).round_robin(2, |nth, it| if nth == 0 { it.take(1) } else { it });
+        let mut done = dealt.collect::<Vec<u32>>().run().unwrap();
+        conserves(&done.report);
+        done.value.sort();
+        assert_eq!(done.value, [0, 1, 2, 3]);
+    });
+}
+
+#[test]
+fn items_whose_copy_wants_no_more_are_returned_under_many_schedules() {
+    let copies = || {
+        let which = from_iter(0..5).fan_out(2, |it| *it, |nth, it| it.map(move |it| (nth, it)));
+        which.collect::<Vec<(usize, u32)>>().run().unwrap().value
+    };
+    let (first, others): (Vec<_>, Vec<_>) = run(copies).into_iter().partition(|it| it.0 == 0);
+    assert!(first.len() > 1 && !others.is_empty(), "keys of one copy only");
+    let mut expected: Vec<u32> = first[..1].iter().chain(&others).map(|it| it.1).collect();
+    expected.sort();
+    Explore::new().executions(1_000).check(|| {
+        let limit = |nth| if nth == 0 { 1 } else { 9 };
+        let dealt = from_iter(0..5).fan_out(2, |it| *it, |nth, it| it.take(limit(nth)));
+        let mut done = dealt.collect::<Vec<u32>>().run().unwrap();
+        conserves(&done.report);
+        done.value.sort();
+        assert_eq!(done.value, expected);
+        assert_eq!(done.report.stages[1].returned, first.len() as u64 - 1, "{}", done.report);
+    });
+}
+
+#[test]
+fn a_branch_that_wants_no_more_is_left_out_and_ends_with_what_is_given_on() {
+    run(|| {
+        let (left_out, seen) = (Cell::new(0), Cell::new(0));
+        let see = |seen: &Cell<u32>| seen.set(seen.get() + 1);
+        let line = from_iter(0..9).tee(|it| it.take(2).for_each(|_| see(&left_out)));
+        let done = line.count().run().unwrap();
+        assert_eq!((done.value, left_out.get()), (9, 2));
+        conserves(&done.report);
+
+        let line = from_iter(0..9).partition(|it| it % 3 == 0, |it| it.take(2).for_each(drop));
+        let done = line.collect::<Vec<u32>>().run().unwrap();
+        assert_eq!((done.value, done.report.stages[1].returned), (vec![0, 3, 6], 4));
+        conserves(&done.report);
+
+        let endless = from_iter(0..).tee(|it| it.for_each(|_| see(&seen))).take(3);
+        let done = endless.count().run().unwrap();
+        assert!((3..=5).contains(&seen.get()), "{} went aside", seen.get());
+        conserves(&done.report);
+    });
+}
+
+#[test]
+fn zip_ends_with_its_first_input_though_the_other_one_waits() {
+    let done = Runtime::builder().virtual_clock(true).build().run(|| {
+        let pairs = from_iter([7]).zip(from_iter([()]).merge(pipeline::tick(AGES).map(|_| ())));
+        pairs.count().run().unwrap()
+    });
+    let done = done.unwrap();
+    assert_eq!(done.value, 1);
+    assert!(done.report.elapsed < AGES, "it waited");
+    conserves(&done.report);
+}

@@ -291,16 +291,23 @@ pub(super) struct Emit<U: 'static> {
 impl<U> Emit<U> {
     /// Waits until the next stage takes it.
     pub(super) fn give(&self, value: U, ticket: Ticket) -> Result<(), Stop> {
+        // If it comes back it is dropped here, with nothing borrowed.
+        self.offer(Item { value, ticket })?.map_or(Ok(()), |_| Err(Stop::Unwanted))
+    }
+
+    /// Waits until the next stage takes it; gives it back if that wants no more.
+    pub(super) fn offer(&self, item: Item<U>) -> Result<Option<Item<U>>, Stop> {
         self.meter.before_giving();
-        match self.to.send(Item { value, ticket }) {
+        match self.to.send(item) {
             Ok(()) => {
                 self.meter.given();
-                Ok(())
+                Ok(None)
             }
+            Err(error) if error.why == Halt::Closed => Ok(Some(error.value)),
             Err(error) => {
                 let why = error.why;
                 drop(error); // the item, with nothing borrowed
-                Err(why.into())
+                Err(Stop::Halted(why))
             }
         }
     }

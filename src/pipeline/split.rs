@@ -5,15 +5,14 @@
 use super::Pipeline;
 use super::network::{Emit, Inlet, Item, Net, Outlet, Stop};
 use super::sink::Sink;
-use crate::channel::Sender;
-use crate::error::Halt;
 use crate::select;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
 impl<'env, T: 'static> Pipeline<'env, T> {
     /// Gives each item on, and a clone of it to `branch`; the slower of the two sets the pace.
     ///
-    /// What the branch's sink gives is dropped. If the branch wants no more, it gets no more.
+    /// What the branch's sink gives is dropped. If the branch wants no more, it gets no more, and
+    /// the others go on; when nobody wants more of what is given on, the branch ends, too.
     ///
     /// ```
     /// use std::cell::Cell;
@@ -38,7 +37,8 @@ impl<'env, T: 'static> Pipeline<'env, T> {
 
     /// Gives the items for which `keep` holds on, the others to `branch`.
     ///
-    /// What the branch's sink gives is dropped. If the branch wants no more, others are left out.
+    /// What the branch's sink gives is dropped. If the branch wants no more, others are returned,
+    /// and those for which it holds go on; when nobody wants more of these, the branch ends, too.
     ///
     /// ```
     /// use std::cell::RefCell;
@@ -79,18 +79,17 @@ impl<'env, T: 'static> Pipeline<'env, T> {
             let (aside, branched) = net.outlet(&facts);
             let branched = Outlet { aside: true, ..branched };
             branch(Pipeline::new(move |_, _| branched)).attach(net);
-            let emit = Emit { to, meter: inlet.meter.clone() };
+            let give = |to| Emit { to, meter: inlet.meter.clone() };
+            let (emit, mut aside) = (give(to), Some(give(aside)));
             net.start(&inlet.meter.clone(), move || {
-                let mut aside = Some(aside);
-                while let Some(item) = inlet.next()? {
-                    let (other, value) = deal(item.value);
-                    if let (Some(to), Some(value)) = (&aside, other)
-                        && !spare(to, Item { value, ticket: item.ticket.clone() }, &inlet)?
-                    {
-                        aside = None;
-                    }
-                    if let Some(value) = value {
-                        emit.give(value, item.ticket)?;
+                while let Some(Item { value, ticket }) = inlet.next()? {
+                    let (other, value) = deal(value);
+                    let other = other.map(|value| Item { value, ticket: ticket.clone() });
+                    let unwanted = pass(&mut aside, other)?.is_some();
+                    match value {
+                        Some(value) => emit.give(value, ticket)?,
+                        None if unwanted => inlet.meter.all_returned(),
+                        None => {}
                     }
                 }
                 Ok(())
@@ -122,7 +121,8 @@ impl<'env, T: 'static> Pipeline<'env, T> {
     /// Gives pairs of an item of this one and one of `other`, until one of them ends.
     pub fn zip<U: 'static>(self, other: Pipeline<'env, U>) -> Pipeline<'env, (T, U)> {
         self.join("zip", other, |left, right, emit: &Emit<(T, U)>| {
-            while let (Some(one), Some(two)) = (left.another()?, right.another()?) {
+            while let Some(one) = left.another()? {
+                let Some(two) = right.another()? else { break };
                 emit.give((one.value, two.value), one.ticket)?;
                 left.meter.all_delivered();
             }
@@ -155,6 +155,8 @@ impl<'env, T: 'static> Pipeline<'env, T> {
     /// equal keys go through the same copy, in their order. Gives what the copies give, whichever
     /// comes first.
     ///
+    /// If a copy wants no more, its items are returned from then on, and the others go on.
+    ///
     /// # Panics
     /// If `count` is zero.
     ///
@@ -181,49 +183,78 @@ impl<'env, T: 'static> Pipeline<'env, T> {
     ) -> Pipeline<'env, U> {
         assert!(count > 0, "a fan-out to nobody");
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        self.deal(count, branch, move |value, _| {
-            (hasher.hash_one(key(value)) % count as u64) as usize
+        let whose = move |value: &T| (hasher.hash_one(key(value)) % count as u64) as usize;
+        self.deal(count, branch, move |shares, item| {
+            let back = pass(&mut shares[whose(&item.value)], Some(item))?;
+            Ok(back.is_none())
         })
     }
 
     /// Deals the items in turn to `count` copies of the stages that `branch` makes. Gives what the
     /// copies give, whichever comes first.
     ///
+    /// If a copy wants no more, it is left out, and the others go on.
+    ///
     /// # Panics
     /// If `count` is zero.
+    ///
+    /// ```
+    /// use tasklets::{pipeline, run};
+    /// let done = run(|| {
+    ///     let numbers = pipeline::from_iter(0..9);
+    ///     let limits = [1, 9, 9];
+    ///     numbers.round_robin(3, |nth, share| share.take(limits[nth])).count().run()
+    /// });
+    /// assert_eq!(done.unwrap().value, 9); // the others have got what one did not want
+    /// ```
     pub fn round_robin<U: 'static>(
         self,
         count: usize,
         branch: impl Fn(usize, Pipeline<'env, T>) -> Pipeline<'env, U> + 'env,
     ) -> Pipeline<'env, U> {
         assert!(count > 0, "a fan-out to nobody");
-        self.deal(count, branch, move |_, nth| (nth % count as u64) as usize)
+        let mut next = 0;
+        self.deal(count, branch, move |shares, item| {
+            let mut left = Some(item);
+            for _ in 0..count {
+                let share = &mut shares[next];
+                next = (next + 1) % count;
+                left = pass(share, left)?;
+                if left.is_none() {
+                    break;
+                }
+            }
+            Ok(left.is_none())
+        })
     }
 
+    /// Deals the items to copies by `hand_out`, which says whether somebody has taken the item.
     fn deal<U: 'static>(
         self,
         count: usize,
         branch: impl Fn(usize, Pipeline<'env, T>) -> Pipeline<'env, U> + 'env,
-        whose: impl Fn(&T, u64) -> usize + 'env,
+        mut hand_out: impl FnMut(&mut Shares<T>, Item<T>) -> Result<bool, Stop> + 'env,
     ) -> Pipeline<'env, U> {
         Pipeline::new(move |net, mut settings| {
             settings.workers = None;
             let before = self.make(net);
             let facts = net.stage("deal", &settings);
             let inlet = net.inlet(before, &facts);
-            let mut shares = Vec::new();
+            let mut shares = Shares::new();
             let mut copies = Vec::new();
             for nth in 0..count {
                 let (to, outlet) = net.outlet(&facts);
-                shares.push(Emit { to, meter: inlet.meter.clone() });
+                shares.push(Some(Emit { to, meter: inlet.meter.clone() }));
                 copies.push(branch(nth, Pipeline::new(move |_, _| outlet)).make(net));
             }
             net.start(&inlet.meter.clone(), move || {
-                let mut nth = 0;
                 while let Some(item) = inlet.next()? {
-                    let to = whose(&item.value, nth);
-                    nth += 1;
-                    shares[to].give(item.value, item.ticket)?;
+                    if !hand_out(&mut shares, item)? {
+                        inlet.meter.all_returned();
+                        if shares.iter().all(Option::is_none) {
+                            return Err(Stop::Unwanted);
+                        }
+                    }
                 }
                 Ok(())
             });
@@ -232,16 +263,19 @@ impl<'env, T: 'static> Pipeline<'env, T> {
     }
 }
 
-/// Sends to a branch; false if it wants no more.
-fn spare<T, U>(to: &Sender<Item<T>>, item: Item<T>, from: &Inlet<U>) -> Result<bool, Stop> {
-    match to.send(item) {
-        Ok(()) => {
-            from.meter.facts.count(|it| it.given += 1);
-            Ok(true)
-        }
-        Err(error) if error.why == Halt::Closed => Ok(false),
-        Err(error) => Err(error.why.into()),
+/// The ways to copies of stages, as far as they want more.
+type Shares<T> = Vec<Option<Emit<T>>>;
+
+/// Gives to a branch, unless that wants no more: then the item comes back, and the way there is
+/// closed.
+fn pass<T>(to: &mut Option<Emit<T>>, item: Option<Item<T>>) -> Result<Option<Item<T>>, Stop> {
+    let Some(item) = item else { return Ok(None) };
+    let Some(branch) = to else { return Ok(Some(item)) };
+    let back = branch.offer(item)?;
+    if back.is_some() {
+        *to = None;
     }
+    Ok(back)
 }
 
 /// One stage that gives what any of `copies` gives.
