@@ -468,3 +468,11 @@ fn the_report_names_the_bottleneck_and_draws_the_network() {
     assert_eq!(report.to_dot().matches("->").count(), 5);
     assert!(report.to_string().contains("the bottleneck is slow"), "{report}");
 }
+
+#[test]
+fn items_that_are_too_few_for_a_window_are_returned() {
+    let done = run(|| pipeline::from_iter(0..3).window(5).count().run()).unwrap();
+    let window = &done.report.stages[1];
+    assert_eq!((done.value, window.delivered, window.returned), (0, 0, 3));
+    conserves(&done.report);
+}

@@ -117,6 +117,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
                     inlet.meter.all_delivered();
                 }
             }
+            inlet.meter.all_returned(); // those that were too few for a window
             Ok(())
         })
     }
