@@ -314,3 +314,65 @@ fn who_will_not_be_cancelled_on_a_worker_is_unwound_and_nothing_waits_for_it() {
     });
     ended.map(support::Ended::well);
 }
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn items_that_are_tried_again_do_not_wait_for_each_others_turns() {
+    let group = shared::workers(2).unwrap();
+    for place in PLACES {
+        let done = Runtime::builder().virtual_clock(true).build().run(|| {
+            let patient = OnError::skip().retry(2, SECOND);
+            let line = there(pipeline::from_iter(0..3), place, &group);
+            let line = line.try_map_or(patient, |it| if *it < 2 { Err("no") } else { Ok(*it) });
+            line.workers(3).collect::<Vec<_>>().run().unwrap()
+        });
+        let done = done.unwrap();
+        assert_eq!(done.value, [2]);
+        assert_eq!(done.report.elapsed.as_secs(), 3, "{place:?}: both rest at the same time");
+        conserves(&done.report);
+    }
+}
+
+#[test]
+fn each_try_is_work_and_the_rest_between_them_is_not() {
+    let group = shared::workers(1).unwrap();
+    for place in PLACES {
+        explore::Explore::new().executions(20).check(|| {
+            let failing = |_: &u32| sleep(SECOND).map_or(Ok(()), |()| Err("no"));
+            let patient = OnError::skip().retry(2, SECOND);
+            let line = there(pipeline::from_iter([7]), place, &group);
+            let done = line.try_map_or(patient, failing).named("slow").count().run().unwrap();
+            let slow = &done.report.stages[1];
+            assert_eq!((slow.failed, slow.busy), (1, 3 * SECOND), "{place:?}");
+        });
+    }
+}
+
+/// What cannot be dropped without a panic.
+struct Awkward;
+
+impl Drop for Awkward {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new("awkward"));
+    }
+}
+
+#[test]
+fn a_panic_of_what_is_dropped_on_a_worker_is_an_error_with_the_name_of_the_stage() {
+    let group = shared::workers(2).unwrap();
+    run(|| {
+        let awkward = Awkward;
+        let holds = move |it: u32| (&awkward, it).1; // dropped when all have been worked on
+        let line = pipeline::from_iter(0..100).on_workers(&group).map(holds).named("holds");
+        let error = line.count().run().unwrap_err();
+        assert_eq!(error.to_string(), "stage `holds` panicked: awkward");
+
+        let drops = |it: (u32, Option<Awkward>)| it.0;
+        let items = (0..100).map(|it| (it, (it == 50).then(|| Awkward)));
+        let line = pipeline::from_iter(items).on_workers(&group).map(drops).named("drops");
+        let error = line.count().run().unwrap_err();
+        assert_eq!(error.to_string(), "stage `drops` panicked: awkward");
+        conserves(&error.report);
+    });
+}

@@ -10,7 +10,7 @@
 use super::Cause;
 use super::Pipeline;
 use super::hands::{Hands, Outcome, Place};
-use super::network::{Emit, Inlet, Item, Stop};
+use super::network::{Emit, Inlet, Item, Stop, Ticket};
 use super::order::{Row, Turn};
 use super::policy::{Failed, OnError, Tried};
 use super::work::Worked;
@@ -23,6 +23,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
 /// A load should keep a thread busy for about so long: much longer than handing it over takes.
@@ -255,6 +256,9 @@ fn gather<T>(
     Ok(())
 }
 
+/// What has become of an item, and its ticket.
+type Settled<U> = Result<(Worked<U>, Ticket), Stop>;
+
 /// Who sees to one load at a time.
 struct Lane<T: 'static, U: 'static, E: 'static> {
     loads: Receiver<Load<T>>,
@@ -285,27 +289,46 @@ impl<T: Send, U: Send, E: Into<Box<dyn Error>> + Send> Lane<T, U, E> {
         let Outcome { results, spent } = self.hands.work(values)?;
         meter.was_away(spent);
         self.adapt(tickets.len(), spent);
-        turn.as_ref().map_or(Ok(()), Turn::come)?;
         let left = tickets.len() - results.len();
-        for (result, ticket) in results.into_iter().zip(tickets) {
-            let tried = result.map_err(|panic| Stop::Failed(Cause::Panicked(panic)))?;
-            let again = |item| {
-                let mut outcome = self.hands.work(vec![item])?;
-                let result = outcome.results.pop().ok_or(Stop::Unwanted)?;
-                result.map_err(|panic| Stop::Failed(Cause::Panicked(panic)))
-            };
-            match self.on_error.follow(tried, again)? {
-                Worked::Give(value) => self.emit.give(value, ticket)?,
-                Worked::LeaveOut => {}
-                Worked::Failed => {
-                    meter.failed();
-                    continue;
-                }
+        let mut settled =
+            results.into_iter().zip(tickets).map(|(it, ticket)| self.settle(it, ticket));
+        match turn {
+            None => settled.try_for_each(|it| self.pass_on(it?))?,
+            Some(turn) => {
+                // What is tried again does not keep others of their turn from theirs.
+                let settled = until_first_error(settled);
+                turn.come()?;
+                settled.into_iter().try_for_each(|it| self.pass_on(it?))?;
             }
-            meter.delivered(1);
         }
         // Who worked on it was told to leave the rest.
         if left > 0 { Err(Stop::Unwanted) } else { Ok(()) }
+    }
+
+    /// What becomes of an item of which that came.
+    fn settle(&self, result: thread::Result<Tried<T, U, E>>, ticket: Ticket) -> Settled<U> {
+        let tried = result.map_err(|panic| Stop::Failed(Cause::Panicked(panic)))?;
+        let worked = self.on_error.follow(tried, |item| {
+            let Outcome { mut results, spent } = self.hands.work(vec![item])?;
+            self.emit.meter.was_away(spent);
+            let result = results.pop().ok_or(Stop::Unwanted)?;
+            result.map_err(|panic| Stop::Failed(Cause::Panicked(panic)))
+        })?;
+        Ok((worked, ticket))
+    }
+
+    /// Gives on what is to be.
+    fn pass_on(&self, (worked, ticket): (Worked<U>, Ticket)) -> Result<(), Stop> {
+        match worked {
+            Worked::Give(value) => self.emit.give(value, ticket)?,
+            Worked::LeaveOut => {}
+            Worked::Failed => {
+                self.emit.meter.failed();
+                return Ok(());
+            }
+        }
+        self.emit.meter.delivered(1);
+        Ok(())
     }
 
     /// Learns from a load of so many items how many the next ones should have.
@@ -316,4 +339,10 @@ impl<T: Send, U: Send, E: Into<Box<dyn Error>> + Send> Lane<T, U, E> {
             self.size.set((items * 2).min(self.hands.items_max(ITEMS_MAX)));
         }
     }
+}
+
+/// The items up to the first error, and that.
+fn until_first_error<T, E>(items: impl Iterator<Item = Result<T, E>>) -> Vec<Result<T, E>> {
+    let mut failed = false;
+    items.take_while(|it| !std::mem::replace(&mut failed, it.is_err())).collect()
 }

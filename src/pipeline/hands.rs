@@ -59,14 +59,23 @@ impl<F> Order<F> {
         F: Fn(T) -> R,
     {
         let (begun, mut results) = (now(), Vec::with_capacity(values.len()));
-        for value in values {
-            if self.enough.load(Ordering::Relaxed) {
-                break;
-            }
+        let mut left = values.into_iter();
+        while !self.enough.load(Ordering::Relaxed)
+            && let Some(value) = left.next()
+        {
             let result = catch_unwind(AssertUnwindSafe(|| (self.work)(value)));
             results.push(result.map_err(own)); // who is unwound goes on being so
             if results.last().is_some_and(Result::is_err) {
                 break;
+            }
+        }
+        // What is not begun is dropped here; a panic in that is that of the first.
+        for value in left {
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(value))).map_err(own);
+            if let Err(panic) = dropped
+                && results.last().is_none_or(Result::is_ok)
+            {
+                results.push(Err(panic));
             }
         }
         Outcome { results, spent: now().saturating_duration_since(begun) }
@@ -201,19 +210,51 @@ pub(super) struct Ends(Vec<Remote<()>>);
 
 impl Ends {
     /// Waits until they have ended, which the end of the way to them tells them to; cancels them if
-    /// this tasklet is stopped.
+    /// this tasklet is stopped. A panic of one (when it drops the work, say) is one of the stage.
     pub(super) fn wait(mut self) -> Result<(), Stop> {
+        let (mut panicked, mut stopped) = (None, None);
         for at in 0..self.0.len() {
-            let ended = (&mut self.0[at]).wait();
+            let mut ended = (&mut self.0[at]).wait();
             if let Err(JoinError::Halted(why)) = ended {
                 self.0.iter().for_each(Remote::cancel);
-                for left in &mut self.0[at..] {
-                    // How they end is told by the answers that they owe.
-                    let _: Result<(), JoinError> = shield(|| left.wait());
-                }
-                return Err(Stop::Halted(why));
+                stopped = Some(why);
+                ended = shield(|| (&mut self.0[at]).wait());
+            }
+            if let Err(JoinError::Panicked(panic)) = ended {
+                panicked.get_or_insert(panic);
             }
         }
-        Ok(())
+        match (panicked, stopped) {
+            (Some(panic), _) => Err(Stop::Failed(Cause::Panicked(panic))),
+            (None, Some(why)) => Err(Stop::Halted(why)),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An item that cannot be dropped without a panic.
+    struct Awkward;
+
+    impl Drop for Awkward {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("awkward"));
+        }
+    }
+
+    #[test]
+    fn a_panic_of_items_that_are_left_is_that_of_the_first() {
+        for begun in [0, 1] {
+            let enough = Arc::new(AtomicBool::new(begun == 0));
+            let told = enough.clone();
+            let work =
+                move |it: Awkward| (std::mem::forget(it), told.store(true, Ordering::Relaxed)).1;
+            let outcome = Order { work, enough }.carry_out(vec![Awkward, Awkward, Awkward]);
+            let ended: Vec<_> = outcome.results.iter().map(Result::is_ok).collect();
+            assert_eq!(ended, [true, false][1 - begun..], "{begun} begun");
+        }
     }
 }

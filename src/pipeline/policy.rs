@@ -86,6 +86,8 @@ impl<T, E> OnError<T, E> {
 
     /// Before that, tries it `times` times more: after `rest`, then after twice that, and so on.
     ///
+    /// Meanwhile other workers of the stage go on; of an ordered one each until it is its turn.
+    ///
     /// ```
     /// use std::cell::Cell;
     /// use std::time::Duration;
