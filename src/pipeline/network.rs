@@ -11,7 +11,7 @@ use super::report::{Edge, Facts};
 use super::unwanted::{Reason, Worker};
 use super::{Cause, Settings};
 use crate::channel::{self, Never, Receiver, Sender};
-use crate::error::Halt;
+use crate::error::{Halt, SendError};
 use crate::kernel::operation::Arm;
 use crate::kernel::running::{self, Unwound};
 use crate::kernel::stack;
@@ -254,18 +254,21 @@ impl<T> Inlet<T> {
     }
 
     /// Waits for an item; `None` when there will be no more. Who asks has seen to those before.
+    #[inline(always)]
     pub(super) fn next(&self) -> Result<Option<Item<T>>, Stop> {
         self.meter.all_delivered();
         self.another()
     }
 
     /// Waits for an item more, beside those in hand.
+    #[inline(always)]
     pub(super) fn another(&self) -> Result<Option<Item<T>>, Stop> {
         self.meter.before_taking();
         self.took(self.rx.recv())
     }
 
     /// What has been received, counted.
+    #[inline(always)]
     pub(super) fn took(&self, received: Result<Item<T>, Halt>) -> Result<Option<Item<T>>, Stop> {
         match received {
             Ok(item) => {
@@ -290,25 +293,28 @@ pub(super) struct Emit<U: 'static> {
 
 impl<U> Emit<U> {
     /// Waits until the next stage takes it.
+    #[inline(always)]
     pub(super) fn give(&self, value: U, ticket: Ticket) -> Result<(), Stop> {
-        // If it comes back it is dropped here, with nothing borrowed.
-        self.offer(Item { value, ticket })?.map_or(Ok(()), |_| Err(Stop::Unwanted))
+        self.send(Item { value, ticket }).map_err(|unsent| {
+            let why = unsent.why;
+            drop(unsent); // the item, with nothing borrowed
+            why.into()
+        })
     }
 
     /// Waits until the next stage takes it; gives it back if that wants no more.
     pub(super) fn offer(&self, item: Item<U>) -> Result<Option<Item<U>>, Stop> {
-        self.meter.before_giving();
-        match self.to.send(item) {
-            Ok(()) => {
-                self.meter.given();
-                Ok(None)
-            }
-            Err(error) if error.why == Halt::Closed => Ok(Some(error.value)),
-            Err(error) => {
-                let why = error.why;
-                drop(error); // the item, with nothing borrowed
-                Err(Stop::Halted(why))
-            }
+        match self.send(item) {
+            Ok(()) => Ok(None),
+            Err(unsent) if unsent.why == Halt::Closed => Ok(Some(unsent.value)),
+            Err(unsent) => Err(Stop::Halted(unsent.why)),
         }
+    }
+
+    /// Sends, counted and timed.
+    #[inline(always)]
+    fn send(&self, item: Item<U>) -> Result<(), SendError<Item<U>>> {
+        self.meter.before_giving();
+        self.to.send(item).inspect(|()| self.meter.given())
     }
 }

@@ -105,13 +105,14 @@ impl<U> From<Option<U>> for Worked<U> {
     }
 }
 
-/// What is done with an item.
-type Work<'a, T, U> = dyn Fn(T) -> Result<Worked<U>, Stop> + 'a;
-
 /// What each worker does if the order does not matter.
-fn labour<T, U>(inlet: &Inlet<T>, emit: &Emit<U>, work: &Work<'_, T, U>) -> Result<(), Stop> {
+fn labour<T, U>(
+    inlet: &Inlet<T>,
+    emit: &Emit<U>,
+    work: impl Fn(T) -> Result<Worked<U>, Stop>,
+) -> Result<(), Stop> {
     while let Some(item) = inlet.next()? {
-        handle(item, None, emit, work)?;
+        handle(item, None, emit, &work)?;
     }
     Ok(())
 }
@@ -120,14 +121,14 @@ fn labour<T, U>(inlet: &Inlet<T>, emit: &Emit<U>, work: &Work<'_, T, U>) -> Resu
 fn labour_in_turn<T, U>(
     row: &Receiver<Job<T>>,
     emit: &Emit<U>,
-    work: &Work<'_, T, U>,
+    work: impl Fn(T) -> Result<Worked<U>, Stop>,
 ) -> Result<(), Stop> {
     loop {
         emit.meter.before_taking();
         match row.recv() {
             Ok(Job { item, turn }) => {
                 emit.meter.take_over(1);
-                handle(item, Some(&turn), emit, work)?;
+                handle(item, Some(&turn), emit, &work)?;
                 emit.meter.all_delivered();
             }
             Err(Halt::Closed) => return Ok(()),
@@ -137,11 +138,12 @@ fn labour_in_turn<T, U>(
 }
 
 /// The work on one item.
+#[inline(always)]
 fn handle<T, U>(
     item: Item<T>,
     turn: Option<&Turn>,
     emit: &Emit<U>,
-    work: &Work<'_, T, U>,
+    work: impl Fn(T) -> Result<Worked<U>, Stop>,
 ) -> Result<(), Stop> {
     let worked = work(item.value)?;
     turn.map_or(Ok(()), Turn::come)?;
