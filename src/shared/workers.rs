@@ -225,9 +225,8 @@ impl Workers {
     /// # Errors
     /// [`RunError::Panicked`] when a tasklet nobody could join panicked, or a closure that was not
     /// called when it was dropped; [`RunError::Stuck`] when those left on a worker could never end,
-    /// by themselves or because [every OS thread](super#stuck-runs) waits; whatever ended a worker's
-    /// run. The first is
-    /// returned, the others are printed.
+    /// by themselves or because [every OS thread](super#stuck-runs) waits; whatever ended a
+    /// worker's run. The first is returned, the others are printed.
     ///
     /// # Panics
     /// On a worker of the group, which would wait for itself: the group is dropped then.
