@@ -20,7 +20,7 @@ fn writable(mut program: Program, fails: Option<(usize, usize)>) -> Program {
             match step {
                 Step::Select(arms) => {
                     arms.retain(|(it, _)| !matches!(it, Arm::Join(body) if !joined.insert(*body)));
-                    arms.sort_by_key(|(it, _)| matches!(it, Arm::Default));
+                    arms.sort_by_key(|(it, _)| matches!(it, Arm::Default | Arm::Limit(_)));
                     arms.iter_mut().for_each(|(_, then)| tidy(then, joined));
                 }
                 Step::If(_, yes, no) => {
@@ -187,8 +187,8 @@ proptest! {
 fn a_cancelled_wait_for_time_alone_ends_as_cancelled_however_it_is_written() {
     let wait = |arm| Step::Select(vec![(arm, vec![])]);
     let root = vec![Step::Spawn(1), wait(Arm::Cancel(1))];
-    for units in 0..2 {
-        let body = vec![wait(Arm::Timer(units)), wait(Arm::Default)];
+    for arm in [Arm::Timer(0), Arm::Timer(1), Arm::Limit(0), Arm::Limit(1)] {
+        let body = vec![wait(arm), wait(Arm::Default)];
         let program = Program::new("time", 0, vec![root.clone(), body]);
         for (style, lax) in (0..32).flat_map(|style| [(style, false), (style, true)]) {
             let settings = rules(lax);

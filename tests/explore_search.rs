@@ -73,7 +73,7 @@ fn pairs_equal_run_orders(program: &Program) -> Result<(), TestCaseError> {
     prop_assert_eq!(missing.next(), None, "not seen under control");
     // That a peer has waited since an earlier time is not taken for granted: a real clock
     // gives no such promise. So with timers there may be more.
-    if !program.has(|it| matches!(it, Arm::Timer(delay) if *delay > 0)) {
+    if !program.has(|it| matches!(it, Arm::Timer(delay) | Arm::Limit(delay) if *delay > 0)) {
         prop_assert_eq!(invented.next(), None, "never seen in production");
     }
     Ok(())

@@ -1,10 +1,13 @@
 //! What a verdict says is so: no trace that fails is missed, and none is made up.
 
 use std::panic::resume_unwind;
+use std::time::Duration;
 use tasklets::explore::{
     Explore, Explored, Program, Search, Settings, Verdict, every_choice, every_state, exhaust,
 };
-use tasklets::{TaskletRef, channel, current, pause, spawn, try_scope, yield_now};
+use tasklets::{
+    Halt, TaskletRef, after, channel, current, now, pause, select, spawn, try_scope, yield_now,
+};
 
 /// Explores all of it.
 fn whole(main: impl Fn()) -> Explored {
@@ -75,4 +78,71 @@ fn a_scope_that_cancels_its_children_has_as_many_traces_as_executions() {
         drop(ended);
     });
     once(&explored.verdict, 0);
+}
+
+const MILLI: Duration = Duration::from_millis(1);
+
+/// Nothing fails, in whatever way it is searched.
+fn never_fails(lax: bool, main: impl Fn()) {
+    let explorer = Explore::new().lax_timers(lax);
+    let verdict = explorer.clone().search(Search::Exhaustive).check(&main);
+    assert!(verdict.exhausted, "{verdict}");
+    explorer.executions(200).check(&main);
+}
+
+/// Some run fails.
+fn may_fail(lax: bool, main: impl Fn()) {
+    for search in [Search::Exhaustive, Search::Portfolio] {
+        let report = Explore::new().lax_timers(lax).search(search).run(&main).report;
+        assert!(report.is_some(), "lax {lax}, {search:?}");
+    }
+}
+
+/// What is ready is done within `limit`.
+fn what_is_ready_is_in_time(limit: Duration) {
+    let (tx, rx) = channel::<u8>();
+    drop(tx);
+    assert_eq!(rx.recv_timeout(limit), Err(Halt::Closed));
+    assert_eq!(rx.recv_deadline(now() + limit), Err(Halt::Closed));
+    let (tx, rx) = channel::<u8>();
+    drop(rx);
+    assert_eq!(tx.send_timeout(1, limit).map_err(|it| it.why), Err(Halt::Closed));
+    select! {
+        op(after(Duration::ZERO)) -> _ => (),
+        default(limit) => panic!("a time limit came before a timer that was due"),
+    }
+}
+
+#[test]
+fn an_operation_that_is_sure_to_be_ready_is_tried_before_its_own_time_limit() {
+    never_fails(false, || what_is_ready_is_in_time(Duration::ZERO));
+    never_fails(true, || what_is_ready_is_in_time(Duration::ZERO));
+    never_fails(true, || what_is_ready_is_in_time(3 * MILLI));
+}
+
+#[test]
+fn a_timer_beside_an_operation_that_is_ready_may_be_chosen() {
+    let both = |delay| {
+        let (tx, rx) = channel::<u8>();
+        drop(tx);
+        select! {
+            recv(rx) -> _ => (),
+            op(after(delay)) -> _ => panic!("the timer was chosen"),
+        }
+    };
+    may_fail(false, || both(Duration::ZERO));
+    may_fail(true, || both(Duration::ZERO));
+    may_fail(true, || both(MILLI));
+}
+
+#[test]
+fn a_time_limit_ends_what_is_not_sure_to_be_ready() {
+    let late = |limit| {
+        let (tx, rx) = channel::<u8>();
+        spawn(move || drop(tx));
+        assert_eq!(rx.recv_timeout(limit), Err(Halt::Closed));
+    };
+    may_fail(false, || late(Duration::ZERO));
+    may_fail(true, || late(MILLI));
+    never_fails(false, || late(MILLI));
 }

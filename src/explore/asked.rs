@@ -35,7 +35,11 @@ pub(super) fn wanted(branch: Branch) -> Option<(ChannelName, Side)> {
     match branch {
         Branch::Send(channel) => Some((channel, Side::Receiver)),
         Branch::Receive(channel) => Some((channel, Side::Sender)),
-        Branch::Default | Branch::Timer(_) | Branch::Join(_) | Branch::Cancel(_) => None,
+        Branch::Default
+        | Branch::Timer(_)
+        | Branch::Limit(_)
+        | Branch::Join(_)
+        | Branch::Cancel(_) => None,
     }
 }
 

@@ -268,7 +268,7 @@ impl<'a> Board<'a> {
         let of = &mut self.run.of[tasklet.index()];
         let slot = Slot { tasklet, nth: of.len() as u32 };
         of.push(place);
-        if self.light && branches.len() > 1 && branches.contains(&Branch::Default) {
+        if self.light && branches.len() > 1 && branches.iter().any(|it| self.yields(*it, time)) {
             self.missing.set(true);
         }
         self.asked.add(&branches);
@@ -290,6 +290,15 @@ impl<'a> Board<'a> {
         });
         if !self.light {
             self.run.slots[place].clock.clone_from(&live.clock);
+        }
+    }
+
+    /// Whether `branch` of a slot of this time gives way to others that are sure to be ready.
+    fn yields(&self, branch: Branch, time: u64) -> bool {
+        match branch {
+            Branch::Default => true,
+            Branch::Limit(deadline) => self.rules.lax_timers || deadline <= time,
+            _ => false,
         }
     }
 

@@ -321,6 +321,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
             Way::Receive(channel) => Branch::Receive(self.channel(channel).ok_or(FOREIGN)?),
             Way::Default => Branch::Default,
             Way::Timer(time) => Branch::Timer(time),
+            Way::Limit(time) => Branch::Limit(time),
             Way::Join(tasklet) => Branch::Join(self.name(tasklet)),
             Way::Touch(tasklet) => Branch::Cancel(self.name(tasklet)),
             // Nobody ever joins itself.
@@ -406,8 +407,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
             }
             let holders = |all: &[Holder]| {
                 let known = all.iter().filter_map(|it| Some((it.tasklet?, it.used)));
-                let named = known.map(|(id, used)| (self.name(id), used));
-                named.map(|(tasklet, used)| HolderDetails { tasklet, used }).collect()
+                known.map(|(id, used)| HolderDetails { tasklet: self.name(id), used }).collect()
             };
             if let Some(known) = details.channels.get_mut(&channel) {
                 known.senders = holders(&facts.sender_holders);

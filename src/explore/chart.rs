@@ -61,7 +61,7 @@ impl<'a> Chart<'a> {
             (Kind::Closed, Some(Branch::Send(channel) | Branch::Receive(channel))) => {
                 format!("{} is closed", self.details.channel(channel, self.names))
             }
-            (Kind::Timer, Some(Branch::Timer(at))) => {
+            (Kind::Timer, Some(Branch::Timer(at) | Branch::Limit(at))) => {
                 format!("time {:?}", std::time::Duration::from_nanos(at))
             }
             (Kind::Ended, Some(Branch::Join(other) | Branch::Cancel(other))) => {

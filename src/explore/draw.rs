@@ -67,7 +67,11 @@ impl Known {
 fn channels(record: &SlotRecord) -> impl Iterator<Item = ChannelName> + '_ {
     let of = |it: &Branch| match it {
         Branch::Send(channel) | Branch::Receive(channel) => Some(*channel),
-        Branch::Default | Branch::Timer(_) | Branch::Join(_) | Branch::Cancel(_) => None,
+        Branch::Default
+        | Branch::Timer(_)
+        | Branch::Limit(_)
+        | Branch::Join(_)
+        | Branch::Cancel(_) => None,
     };
     let all = record.branches.iter().enumerate().filter_map(move |(nth, it)| Some((nth, of(it)?)));
     let before = move |nth: usize| record.branches[..nth].iter().filter_map(of);

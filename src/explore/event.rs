@@ -212,6 +212,9 @@ pub enum Branch {
     Default,
     /// Goes on at this virtual time.
     Timer(u64),
+    /// Goes on at this virtual time, unless something else was sure to be ready from the beginning:
+    /// the time limit of the operation itself, which is tried before.
+    Limit(u64),
     /// Waits for the end of a tasklet.
     Join(TaskletName),
     /// Cancels a tasklet, which ends the operation that it waits in.

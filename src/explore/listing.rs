@@ -156,7 +156,7 @@ impl Waiting<'_> {
                 let found = Found { kind, mine: mine as u16, peer: Some(peer), theirs: 0 };
                 return cancels.then_some(found);
             }
-            Branch::Default | Branch::Timer(_) | Branch::Join(_) => return None,
+            Branch::Default | Branch::Timer(_) | Branch::Limit(_) | Branch::Join(_) => return None,
         };
         let theirs = (least..other.branches.len()).find(|it| other.branches[*it] == fitting)?;
         if record.slot == other.slot || self.apart(record, other) {

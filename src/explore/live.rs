@@ -55,7 +55,7 @@ impl Board<'_> {
     pub(super) fn tick(&mut self) -> bool {
         let branches = self.pending.iter().flatten().flat_map(|it| &self.run.slots[*it].branches);
         let deadlines = branches.filter_map(|it| match it {
-            Branch::Timer(deadline) => Some(*deadline),
+            Branch::Timer(deadline) | Branch::Limit(deadline) => Some(*deadline),
             Branch::Send(_)
             | Branch::Receive(_)
             | Branch::Default
@@ -82,7 +82,7 @@ impl Board<'_> {
         }
         let slot = self.run.slot(event.first.slot);
         match slot.map(|it| it.branches[usize::from(event.first.branch)]) {
-            Some(Branch::Timer(deadline)) => time.max(deadline),
+            Some(Branch::Timer(deadline) | Branch::Limit(deadline)) => time.max(deadline),
             _ => time,
         }
     }

@@ -30,7 +30,8 @@
 //!
 //! Time passes only when nothing else can happen, or at any moment with lax timers. That somebody
 //! has waited since an earlier time is never taken for granted: a default may be taken, and a later
-//! waiter be served first, all the same. A real clock gives no such promise either.
+//! waiter be served first, all the same. A real clock gives no such promise either. But an
+//! operation is tried before its own time limit: what was sure to be ready does not time out.
 //!
 //! While a program is explored, its panics are not printed; for that the process's panic hook is
 //! wrapped, once, by one that calls the former for all other panics. A report shows the panic.

@@ -181,6 +181,7 @@ impl Races {
                 | Branch::Cancel(_)
                 | Branch::Default
                 | Branch::Timer(_)
+                | Branch::Limit(_)
                 | Branch::Join(_) => {}
             }
         }

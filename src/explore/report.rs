@@ -153,7 +153,7 @@ impl Told<'_> {
             Branch::Receive(channel) => self.on(channel, "receive from", Side::Sender),
             Branch::Join(other) => format!("for {} to end", self.who(other)),
             Branch::Cancel(other) => format!("stop {}", self.who(other)),
-            Branch::Timer(_) => String::from("for a time"),
+            Branch::Timer(_) | Branch::Limit(_) => String::from("for a time"),
             Branch::Default => String::from("go on"),
         }
     }
@@ -197,7 +197,7 @@ impl Told<'_> {
                     helpers.extend(of(channel, Side::Sender));
                 }
                 Branch::Join(other) | Branch::Cancel(other) => helpers.push(*other),
-                Branch::Timer(_) | Branch::Default => {}
+                Branch::Timer(_) | Branch::Limit(_) | Branch::Default => {}
             }
         }
         helpers.retain(|it| *it != slot.slot.tasklet);

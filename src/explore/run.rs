@@ -321,17 +321,19 @@ impl Run {
     fn kind_by_itself(&self, slot: &SlotRecord, branch: Branch, lax: bool) -> Option<Kind> {
         let (kind, can) = match branch {
             Branch::Send(_) | Branch::Receive(_) => return None,
-            Branch::Default => {
-                let sure = |it: &Branch| {
-                    *it != Branch::Default && self.ready_within(slot, *it, &slot.clock)
-                };
-                (Kind::Default, !slot.branches.iter().any(sure))
+            Branch::Default => (Kind::Default, !self.is_sure(slot)),
+            Branch::Limit(deadline) if (lax || deadline <= slot.time) && self.is_sure(slot) => {
+                return None;
             }
-            Branch::Timer(deadline) if lax => {
-                let earlier = |it: &Branch| matches!(it, Branch::Timer(at) if *at < deadline);
+            Branch::Timer(deadline) | Branch::Limit(deadline) if lax => {
+                let earlier = |it: &Branch| match *it {
+                    Branch::Timer(at) => at < deadline,
+                    Branch::Limit(at) => at < deadline && !self.is_sure(slot),
+                    _ => false,
+                };
                 (Kind::Timer, !slot.branches.iter().any(earlier))
             }
-            Branch::Timer(deadline) => {
+            Branch::Timer(deadline) | Branch::Limit(deadline) => {
                 let reached = || self.ticks.iter().any(|it| it.time >= deadline);
                 (Kind::Timer, deadline <= slot.time || reached())
             }
@@ -340,6 +342,15 @@ impl Run {
             }
         };
         can.then_some(kind)
+    }
+
+    /// Whether an operation of `slot` is sure to be ready when it is tried first, so that there is
+    /// neither a default nor a time limit.
+    fn is_sure(&self, slot: &SlotRecord) -> bool {
+        slot.branches.iter().any(|it| match it {
+            Branch::Default | Branch::Limit(_) => false,
+            _ => self.ready_within(slot, *it, &slot.clock),
+        })
     }
 
     /// What must have happened before `branch` of `slot` can complete alone, and how it then does;
@@ -355,11 +366,11 @@ impl Run {
         let past = match branch {
             Branch::Send(channel) => gone(channel, Side::Receiver),
             Branch::Receive(channel) => gone(channel, Side::Sender),
-            Branch::Timer(deadline) if !lax && deadline > slot.time => {
+            Branch::Timer(deadline) | Branch::Limit(deadline) if !lax && deadline > slot.time => {
                 let tick = self.ticks.iter().find(|it| it.time >= deadline);
                 tick.map(|it| it.clock.clone())
             }
-            Branch::Default | Branch::Timer(_) => None,
+            Branch::Default | Branch::Timer(_) | Branch::Limit(_) => None,
             Branch::Join(other) => self.ended(other).cloned(),
             // It comes too late as soon as the last operation is over: what the tasklet drops
             // after that may come later still.
@@ -381,7 +392,7 @@ impl Run {
             Branch::Receive(channel) => gone(channel, Side::Sender),
             Branch::Default => true,
             // A later deadline is a peer like any other: it may come late.
-            Branch::Timer(deadline) => deadline <= slot.time,
+            Branch::Timer(deadline) | Branch::Limit(deadline) => deadline <= slot.time,
             Branch::Join(other) => self.ended(other).is_some_and(|it| it.within(past)),
             Branch::Cancel(_) => false,
         }
@@ -406,7 +417,7 @@ impl Run {
         slot.branches.iter().any(|branch| match *branch {
             Branch::Send(channel) => self.ends[channel.index()][Side::Receiver as usize].closed,
             Branch::Receive(channel) => self.ends[channel.index()][Side::Sender as usize].closed,
-            Branch::Default | Branch::Timer(_) | Branch::Join(_) => true,
+            Branch::Default | Branch::Timer(_) | Branch::Limit(_) | Branch::Join(_) => true,
             Branch::Cancel(_) => false,
         })
     }

@@ -25,6 +25,8 @@ pub enum Way {
     Default,
     /// This time comes.
     Timer(Nanos),
+    /// This time comes, and nothing else could be done before: the operation's own time limit.
+    Limit(Nanos),
     /// A tasklet ends.
     Join(TaskletId),
     /// Something is done to a tasklet, which ends the operation that it waits in.

@@ -151,6 +151,7 @@ impl World<'_, '_> {
             Ready::Receive(channel) => plain(Branch::Receive(self.channels[channel])),
             Ready::Default => plain(Branch::Default),
             Ready::Timer(delay) => plain(Branch::Timer(self.board.now(tasklet) + delay)),
+            Ready::Limit(delay) => plain(Branch::Limit(self.board.now(tasklet) + delay)),
             Ready::Join(body) => plain(Branch::Join(self.bodies[&body])),
             Ready::Cancel(body) => plain(Branch::Cancel(self.bodies[&body])),
         }

@@ -206,11 +206,16 @@ impl World<'_> {
         }
         let mut ways: Vec<Way> =
             arms.iter().enumerate().filter_map(|(arm, it)| self.way(body, arm, *it)).collect();
-        let default = arms.iter().position(|it| matches!(it, Ready::Default));
+        let nothing_else = |it: &Ready| match it {
+            Ready::Default => Some(Kind::Default),
+            Ready::Limit(0) => Some(Kind::Timer),
+            _ => None,
+        };
         if ways.is_empty()
-            && let Some(arm) = default
+            && let Some((arm, kind)) =
+                arms.iter().enumerate().find_map(|(arm, it)| Some((arm, nothing_else(it)?)))
         {
-            ways.push(Way::Alone(Kind::Default, arm));
+            ways.push(Way::Alone(kind, arm));
         }
         if ways.is_empty() {
             return self.wait(body, arms);
@@ -238,7 +243,7 @@ impl World<'_> {
         let handle = match ready {
             Ready::Send(channel, _) => (Side::Receiver, channel),
             Ready::Receive(channel) => (Side::Sender, channel),
-            Ready::Default => return None,
+            Ready::Default | Ready::Limit(_) => return None,
             Ready::Timer(delay) => return (delay == 0).then_some(Way::Alone(Kind::Timer, arm)),
             Ready::Join(other) => {
                 let ended = matches!(self.of(other).state, State::Ended);
@@ -308,7 +313,7 @@ impl World<'_> {
             let handle = match it {
                 Ready::Send(channel, _) => (Side::Sender, *channel),
                 Ready::Receive(channel) => (Side::Receiver, *channel),
-                Ready::Timer(delay) => {
+                Ready::Timer(delay) | Ready::Limit(delay) => {
                     self.of(body).deadlines.push((arm, now + delay));
                     continue;
                 }

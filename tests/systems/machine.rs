@@ -79,7 +79,11 @@ fn uses(steps: &[Step]) -> BTreeSet<Handle> {
                 match arm {
                     Arm::Send(channel, _) => used.insert((Side::Sender, *channel)),
                     Arm::Receive(channel, _) => used.insert((Side::Receiver, *channel)),
-                    Arm::Default | Arm::Timer(_) | Arm::Join(_) | Arm::Cancel(_) => false,
+                    Arm::Default
+                    | Arm::Timer(_)
+                    | Arm::Limit(_)
+                    | Arm::Join(_)
+                    | Arm::Cancel(_) => false,
                 };
             }
         }
@@ -167,6 +171,7 @@ pub enum Ready {
     Receive(usize),
     Default,
     Timer(u64),
+    Limit(u64),
     Join(usize),
     Cancel(usize),
 }
@@ -292,7 +297,7 @@ impl Machine {
         match arm {
             Arm::Send(channel, _) => self.own.contains(&(Side::Sender, *channel)),
             Arm::Receive(channel, _) => self.own.contains(&(Side::Receiver, *channel)),
-            Arm::Default | Arm::Timer(_) => true,
+            Arm::Default | Arm::Timer(_) | Arm::Limit(_) => true,
             Arm::Join(body) | Arm::Cancel(body) => self.known.contains(body),
         }
     }
@@ -303,6 +308,7 @@ impl Machine {
             Arm::Receive(channel, _) => Ready::Receive(*channel),
             Arm::Default => Ready::Default,
             Arm::Timer(delay) => Ready::Timer(*delay),
+            Arm::Limit(delay) => Ready::Limit(*delay),
             Arm::Join(body) => Ready::Join(*body),
             Arm::Cancel(body) => Ready::Cancel(*body),
         }

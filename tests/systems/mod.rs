@@ -39,6 +39,8 @@ pub enum Arm {
     Default,
     /// After so much time.
     Timer(u64),
+    /// The time limit of the operation: after so much time, if nothing else was ready at first.
+    Limit(u64),
     /// The end of the tasklet with this body.
     Join(usize),
     /// Cancels the tasklet with this body.

@@ -265,13 +265,13 @@ impl Offer<'_> {
                     None => Answer::Done(1, 0),
                 }
             }
-            [Ready::Receive(index), Ready::Timer(units)] if self.one_in(4) => {
+            [Ready::Receive(index), Ready::Limit(units)] if self.one_in(4) => {
                 match self.rx(index).recv_timeout(delay(units)) {
                     Err(Halt::TimedOut) => Answer::Done(1, 0),
                     outcome => answer(0, outcome),
                 }
             }
-            [Ready::Send(index, value), Ready::Timer(units)] if self.one_in(4) => {
+            [Ready::Send(index, value), Ready::Limit(units)] if self.one_in(4) => {
                 match sent(self.tx(index).send_timeout(value, delay(units))) {
                     Err(Halt::TimedOut) => Answer::Done(1, 0),
                     outcome => answer(0, outcome),
@@ -320,7 +320,7 @@ impl Offer<'_> {
         let channels_only = |it: &Ready| matches!(it, Ready::Send(..) | Ready::Receive(_));
         let (last, before) = self.arms.split_last().expect("an offer has an arm");
         let plain = before.iter().all(channels_only);
-        if plain && self.style % 3 == 1 && !matches!(last, Ready::Join(_)) {
+        if plain && self.style % 3 == 1 && !matches!(last, Ready::Join(_) | Ready::Timer(_)) {
             return self.reused(before, *last);
         }
         let joins = self.arms.iter().map(|it| match it {
@@ -332,7 +332,7 @@ impl Offer<'_> {
         let mut arms = self.arms;
         match *last {
             Ready::Default => (arms, patience) = (before, support::NONE),
-            Ready::Timer(units) if self.one_in(2) => {
+            Ready::Limit(units) => {
                 (arms, patience) = (before, support::for_at_most(delay(units)));
             }
             _ => {}
@@ -388,7 +388,9 @@ impl Offer<'_> {
                     }
                 }))
             }
-            Ready::Default | Ready::Cancel(_) => unreachable!("{arm:?} is no operation"),
+            Ready::Default | Ready::Limit(_) | Ready::Cancel(_) => {
+                unreachable!("{arm:?} is no operation")
+            }
         }
     }
 
@@ -400,12 +402,16 @@ impl Offer<'_> {
             match *arm {
                 Ready::Send(index, _) => drop(select.send(self.tx(index))),
                 Ready::Receive(index) => drop(select.recv(self.rx(index))),
-                Ready::Default | Ready::Timer(_) | Ready::Join(_) | Ready::Cancel(_) => {}
+                Ready::Default
+                | Ready::Timer(_)
+                | Ready::Limit(_)
+                | Ready::Join(_)
+                | Ready::Cancel(_) => {}
             }
         }
         let chosen = match last {
             Ready::Default => select.try_wait(),
-            Ready::Timer(units) => select.wait_timeout(delay(units)),
+            Ready::Limit(units) => select.wait_timeout(delay(units)),
             _ => select.wait().map(Some),
         };
         let chosen = match chosen {

@@ -40,7 +40,8 @@ fn arm(body: usize, flavour: Flavour, channels: usize, bodies: usize) -> BoxedSt
     let others = if bodies > 1 { others.boxed() } else { Just(0).boxed() };
     let rare = prop_oneof![
         4 => Just(Arm::Default),
-        2 => (0u64..3).prop_map(Arm::Timer),
+        1 => (0u64..3).prop_map(Arm::Timer),
+        1 => (0u64..3).prop_map(Arm::Limit),
         2 => others.clone().prop_map(Arm::Join),
         flavour.cancels => others.prop_map(Arm::Cancel),
     ];
@@ -69,6 +70,7 @@ fn operation(body: usize, flavour: Flavour, channels: usize, bodies: usize) -> B
                     Arm::Receive(channel, _) => (1, *channel),
                     Arm::Default => (2, 0),
                     Arm::Timer(delay) => (3, *delay as usize),
+                    Arm::Limit(_) => (2, 0), // or none
                     Arm::Join(body) => (4, *body),
                     Arm::Cancel(body) => (5, *body),
                 };

@@ -26,7 +26,7 @@ pub(super) fn perform(
             Patience::Forever if width == 0 => return None, // an error of the caller
             Patience::Forever => {}
             Patience::None => ways.push(Way::Default),
-            Patience::Until(time) => ways.push(Way::Timer(time)),
+            Patience::Until(time) => ways.push(Way::Limit(time)),
         }
         let doing = match arms {
             [arm] => arm.doing(),

@@ -26,7 +26,7 @@ impl Select<'_> {
             Patience::Forever if places.is_empty() => return Ok(None), // an error of the caller
             Patience::Forever => {}
             Patience::None => ways.push(Way::Default),
-            Patience::Until(time) => ways.push(Way::Timer(time)),
+            Patience::Until(time) => ways.push(Way::Limit(time)),
         }
         let doing = Doing::Selecting(places.len() as u32);
         loop {
