@@ -6,7 +6,8 @@ use tasklets::explore::{
     Explore, Explored, Program, Search, Settings, Verdict, every_choice, every_state, exhaust,
 };
 use tasklets::{
-    Halt, TaskletRef, after, channel, current, now, pause, select, spawn, try_scope, yield_now,
+    Builder, Halt, TaskletRef, after, channel, current, now, pause, scope_within, select, sleep,
+    spawn, try_scope, yield_now,
 };
 
 /// Explores all of it.
@@ -145,4 +146,105 @@ fn a_time_limit_ends_what_is_not_sure_to_be_ready() {
     may_fail(false, || late(Duration::ZERO));
     may_fail(true, || late(MILLI));
     never_fails(false, || late(MILLI));
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn time_does_not_go_backwards_across_the_end_of_a_tasklet() {
+    never_fails(true, || {
+        let before = now();
+        let child = spawn(|| {
+            sleep(SECOND).unwrap();
+            now()
+        });
+        let ended = child.join().unwrap();
+        assert!(ended >= before + SECOND);
+        assert!(now() >= ended);
+    });
+    // Nor if nobody joins it, but finds that it is too late to stop it.
+    never_fails(true, || {
+        let (tx, rx) = channel();
+        let child = spawn(move || {
+            sleep(SECOND).unwrap();
+            rx.recv().unwrap();
+        });
+        tx.send(()).unwrap();
+        let sent = now();
+        child.cancel();
+        assert!(now() >= sent);
+    });
+}
+
+#[test]
+fn time_does_not_go_backwards_across_a_close() {
+    never_fails(true, || {
+        let (tx, rx) = channel::<u8>();
+        let child = spawn(move || {
+            sleep(SECOND).unwrap();
+            let dropped = now();
+            drop(tx);
+            dropped
+        });
+        assert_eq!(rx.recv(), Err(Halt::Closed));
+        let closed = now();
+        assert!(closed >= child.join().unwrap());
+    });
+    // Every handle was dropped before, not only the last one.
+    never_fails(true, || {
+        let (tx, rx) = channel::<u8>();
+        let before = now();
+        for delay in [SECOND, 2 * SECOND] {
+            let rx = rx.clone();
+            spawn(move || {
+                sleep(delay).unwrap();
+                drop(rx);
+            });
+        }
+        drop(rx);
+        assert_eq!(tx.send(1).map_err(|it| it.why), Err(Halt::Closed));
+        assert!(now() >= before + 2 * SECOND);
+    });
+}
+
+#[test]
+fn time_does_not_go_backwards_for_who_was_held() {
+    never_fails(true, || {
+        let (tx, rx) = channel::<u8>();
+        let before = now();
+        spawn(move || {
+            let held = rx.recv_held().unwrap();
+            sleep(SECOND).unwrap();
+            drop(held);
+        });
+        drop(tx.send(1));
+        assert!(now() >= before + SECOND);
+    });
+}
+
+#[test]
+fn a_scope_whose_child_timed_out_has_expired() {
+    never_fails(true, || {
+        let timed = scope_within(SECOND, |s| {
+            let child = s.spawn(pause);
+            child.join().is_ok_and(|it| it == Err(Halt::TimedOut))
+        });
+        assert!(timed.expired);
+    });
+}
+
+#[test]
+fn time_does_not_go_backwards_when_the_end_of_the_root_cancels_the_others() {
+    never_fails(true, || {
+        for delay in [SECOND, 2 * SECOND] {
+            let late = move || {
+                let _ = sleep(delay);
+                let before = now();
+                assert!(pause().is_err());
+                assert!(now() >= before);
+            };
+            Builder::new().daemon(true).spawn(late).unwrap();
+        }
+        sleep(SECOND).unwrap();
+    });
 }

@@ -14,7 +14,7 @@ use super::clock::Clock;
 use super::event::{Branch, ChannelName, Event, Names, Offer, Side, Slot, TaskletName, mix};
 use super::listing::Waiting;
 use super::live::{Desk, Live, state_key};
-use super::run::{EventRecord, Outcome, Run, SlotRecord};
+use super::run::{EventRecord, Outcome, Over, Run, SlotRecord};
 use super::system::{Choice, Choose, Enabled, Rules};
 
 /// How many branches an operation may have; each has a number of 16 bits.
@@ -216,6 +216,7 @@ impl<'a> Board<'a> {
             end.drops.join(&live.clock);
             end.droppers.push((tasklet, live.clock.drops(tasklet)));
         }
+        end.time = end.time.max(live.time);
         end.closed = last;
         self.stale |= last;
     }
@@ -310,8 +311,8 @@ impl<'a> Board<'a> {
         if !self.light {
             live.clock.count_drop(tasklet);
         }
-        let settled = live.settled;
-        self.run.ended[tasklet.index()] = Some((self.past(tasklet), settled));
+        let (settled, time) = (live.settled, live.time);
+        self.run.ended[tasklet.index()] = Some(Over { past: self.past(tasklet), settled, time });
         self.stale |= self.asked.watches();
         self.run.outlived |= tasklet == TaskletName::ROOT && self.live.iter().any(|it| it.alive);
     }
@@ -445,7 +446,7 @@ impl<'a> Board<'a> {
             self.enabled.retain(|it| it.independent(event));
         }
         if self.rules.lax_timers || !self.light {
-            let time = self.deadline(*event);
+            let time = self.time_after(*event);
             event.offers().for_each(|it| self.live[it.slot.tasklet.index()].time = time);
         }
     }

@@ -343,8 +343,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
         let first = self.ids[event.first.slot.tasklet.index()];
         let second = event.second.map(|it| self.ids[it.slot.tasklet.index()]);
         let branch = |it: Offer| u32::from(it.branch);
-        let packed = |it: usize| self.seats[it].packed;
-        self.pulse.let_go(packed(first), second.map_or(0, packed));
+        self.pulse.let_go(self.seats[first].packed, second.map_or(0, |it| self.seats[it].packed));
         match (event.kind, second, event.second) {
             (Kind::Meeting, Some(second), Some(offer)) => {
                 // Who would not wait for the other comes second.
@@ -428,6 +427,7 @@ impl<'a, 'b> Bridge<'a, 'b> {
     fn cancel_all(&mut self, scheduler: &Scheduler) {
         self.pulse.let_go(0, 0);
         self.board.withdraw_all();
+        scheduler.set_time(self.board.now(TaskletName::ROOT));
         self.pending = 0;
         scheduler.cancel_all(&scheduler.tasks(), self.forced);
         (0..self.seats.len()).for_each(|it| self.release(it));

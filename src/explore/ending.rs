@@ -52,7 +52,11 @@ impl Board<'_> {
             record.consumed = last;
             self.asked.remove(&record.branches);
         }
+        // It concerns everybody, so it is the same time for all.
+        let time = self.live.iter().map(|it| it.time).max().unwrap_or(0);
+        self.live[0].time = time;
         for live in self.live.iter_mut().filter(|it| it.alive) {
+            live.time = time;
             live.trace = mix(live.trace, ENDING);
             live.view = mix(live.view, ENDING);
             if !self.light {

@@ -6,7 +6,7 @@
 use super::asked::Asked;
 use super::board::Board;
 use super::clock::Clock;
-use super::event::{Branch, Event, Kind, Names, Slot, TaskletName, mix};
+use super::event::{Branch, Event, Kind, Names, Side, Slot, TaskletName, mix};
 use super::run::{Run, Tick};
 
 /// What the board knows about a tasklet that runs.
@@ -26,7 +26,7 @@ pub(super) struct Live {
     pub(super) observed: u64,
     /// Hash of all it has met.
     pub(super) trace: u64,
-    /// The latest deadline in its past.
+    /// The latest time in its past.
     pub(super) time: u64,
     /// Whether it is part of this run and has not ended.
     pub(super) alive: bool,
@@ -73,18 +73,20 @@ impl Board<'_> {
         true
     }
 
-    /// What time it is for the tasklets of `event` after it.
-    pub(super) fn deadline(&self, event: Event) -> u64 {
+    /// What time it is for the tasklets of `event` after it: the latest of all that it depends on.
+    pub(super) fn time_after(&self, event: Event) -> u64 {
         let times = event.offers().map(|it| self.live[it.slot.tasklet.index()].time);
         let time = times.max().unwrap_or(0);
-        if event.kind != Kind::Timer {
-            return time;
-        }
-        let slot = self.run.slot(event.first.slot);
-        match slot.map(|it| it.branches[usize::from(event.first.branch)]) {
-            Some(Branch::Timer(deadline) | Branch::Limit(deadline)) => time.max(deadline),
-            _ => time,
-        }
+        let slot = self.run.slot(event.first.slot).filter(|_| event.second.is_none());
+        let gone = |channel, side| self.run.end(channel, side).map(|it| it.time);
+        let other = slot.and_then(|it| match it.branches[usize::from(event.first.branch)] {
+            Branch::Timer(deadline) | Branch::Limit(deadline) => Some(deadline),
+            Branch::Send(channel) => gone(channel, Side::Receiver),
+            Branch::Receive(channel) => gone(channel, Side::Sender),
+            Branch::Join(other) | Branch::Cancel(other) => self.run.over(other).map(|it| it.time),
+            Branch::Default => None,
+        });
+        other.map_or(time, |it| it.max(time))
     }
 
     /// The tasklets of `event` know of each other what they now know; says what they knew before.
@@ -167,7 +169,7 @@ pub(super) fn state_key(
             }
         }
         let ended =
-            run.ended.iter().enumerate().filter_map(|(who, it)| Some((who, &it.as_ref()?.0)));
+            run.ended.iter().enumerate().filter_map(|(who, it)| Some((who, &it.as_ref()?.past)));
         for (who, past) in ended {
             let who = TaskletName(who as u32);
             let (slots, drops) = (past.slots(who), past.drops(who));

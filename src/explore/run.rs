@@ -50,8 +50,21 @@ pub struct EndRecord {
     pub drops: Clock,
     /// Who dropped one, and the how manieth of its drops that was.
     pub(super) droppers: SmallVec<[(TaskletName, u32); 2]>,
+    /// The latest time at which one was dropped.
+    pub(super) time: u64,
     /// Whether the last handle is gone.
     pub closed: bool,
+}
+
+/// What is known about a tasklet that ended.
+#[derive(Clone, Debug)]
+pub(super) struct Over {
+    /// All that happened before.
+    pub(super) past: Clock,
+    /// How many drops it had made when it last went on.
+    pub(super) settled: u32,
+    /// The time that it read last.
+    pub(super) time: u64,
 }
 
 /// The advance of the virtual clock to a deadline; everything else is before it or after it.
@@ -195,9 +208,8 @@ pub struct Run {
     pub events: Vec<EventRecord>,
     /// Both ends of each channel, sender first; indexed by channel.
     pub(super) ends: Vec<[EndRecord; 2]>,
-    /// The past of each tasklet that ended, and how many drops it had made when it last went on;
-    /// indexed by tasklet.
-    pub(super) ended: Vec<Option<(Clock, u32)>>,
+    /// The end of each tasklet that ended; indexed by tasklet.
+    pub(super) ended: Vec<Option<Over>>,
     /// Who panicked, in order, and its past.
     pub(super) panics: Vec<(TaskletName, Clock)>,
     /// The advances of the clock, in order.
@@ -287,7 +299,12 @@ impl Run {
 
     /// The past of the end of a tasklet.
     pub fn ended(&self, tasklet: TaskletName) -> Option<&Clock> {
-        self.ended.get(tasklet.index())?.as_ref().map(|it| &it.0)
+        self.over(tasklet).map(|it| &it.past)
+    }
+
+    /// The end of a tasklet.
+    pub(super) fn over(&self, tasklet: TaskletName) -> Option<&Over> {
+        self.ended.get(tasklet.index())?.as_ref()
     }
 
     /// Whether `event` is that the end of the root cancels the others: only that completes an
@@ -375,8 +392,7 @@ impl Run {
             // It comes too late as soon as the last operation is over: what the tasklet drops
             // after that may come later still.
             Branch::Cancel(other) => {
-                let ended = self.ended.get(other.index()).and_then(Option::as_ref);
-                ended.map(|(past, settled)| past.with_drops(other, *settled))
+                self.over(other).map(|it| it.past.with_drops(other, it.settled))
             }
         };
         Some((kind, past.unwrap_or_default()))
