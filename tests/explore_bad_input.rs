@@ -354,3 +354,34 @@ fn what_a_destructor_does_while_its_tasklet_unwinds_is_not_taken_for_explored() 
     assert!(!verdict.exhausted && verdict.refused, "{verdict}");
     assert!(matches!(verdict.failures[0].outcome, Outcome::Refused(..)), "{verdict}");
 }
+
+#[test]
+fn a_panic_that_may_come_of_such_a_destructor_is_no_verdict() {
+    let asserted = || {
+        let (tx, rx) = channel::<()>();
+        let failing = spawn(move || {
+            let _last = LastWord(tx);
+            panic!("as planned");
+        });
+        let heard = rx.recv();
+        assert!(failing.join().is_err());
+        // In production it may have been.
+        assert!(heard.is_ok(), "the destructor found no partner");
+    };
+    let verdict = exhaust(&Program::new("asserted", &asserted), &SETTINGS);
+    assert!(matches!(verdict.failures[0].outcome, Outcome::Refused(..)), "{verdict}");
+    let unjoined = || {
+        let (tx, rx) = channel::<()>();
+        drop(spawn(move || {
+            let _last = LastWord(tx);
+            panic!("as planned");
+        }));
+        assert!(rx.recv().is_ok(), "the destructor found no partner");
+    };
+    let verdict = exhaust(&Program::new("unjoined", &unjoined), &SETTINGS);
+    let first = &verdict.failures[0].outcome; // that panic is certain
+    assert!(
+        matches!(first, Outcome::Panicked(_, text) if text.contains("as planned")),
+        "{first:?}"
+    );
+}

@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::event::{Branch, ChannelName, Event, Names, Offer, Side, Slot, TaskletName, mix};
 use super::listing::Waiting;
 use super::live::{Desk, Live, state_key};
+use super::notes::Doubt;
 use super::run::{EventRecord, Outcome, Over, Run, SlotRecord};
 use super::system::{Choice, Choose, Enabled, Rules};
 
@@ -85,7 +86,7 @@ pub struct Board<'a> {
     /// The first thing that cannot be explored.
     pub(super) refused: Option<(TaskletName, String)>,
     /// The first thing that was explored in one way only.
-    pub(super) doubted: Option<(TaskletName, String)>,
+    pub(super) doubted: Option<Doubt>,
     /// Set when the run was stopped from outside.
     pub(super) stopped: Option<Outcome>,
 }

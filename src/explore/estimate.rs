@@ -8,7 +8,8 @@
 //! ends because all sleep there is none, and it counts as zero. Where many events are independent
 //! few walks count, and these for much: then the guess from a few runs is mostly too low.
 //!
-//! Always: the mean of [`estimate`] over all seeds is the number of traces. What is guessed from a
+//! Always: the mean of [`estimate`] over all seeds is the number of traces, but for guesses of less
+//! than one, which are taken for one. What is guessed from a
 //! search that was given up is too low, as branches that are found later are missing.
 
 use std::cell::Cell;
@@ -24,9 +25,10 @@ use super::verdict::Settings;
 /// A guess of the number of traces.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// The guess.
+    /// The guess: at least one.
     pub traces: f64,
-    /// The standard error of the guess, itself guessed from how much the runs differ.
+    /// The standard error of the guess, itself guessed from how much the runs differ; infinite if
+    /// fewer than two of them came to an end, which says nothing.
     pub error: f64,
 }
 
@@ -60,7 +62,7 @@ pub fn estimate(system: &dyn System, runs: u64, seed: u64, settings: &Settings) 
     for _ in 0..runs {
         descent.run(&mut desk, system, &mut names, settings.rules);
     }
-    Estimate { traces: descent.mean(), error: descent.error() }
+    Estimate { traces: descent.guess(), error: descent.error() }
 }
 
 /// Walks down the tree, one walk after the other.
@@ -73,6 +75,8 @@ pub(super) struct Descent {
     /// How many slots each tasklet had at most in earlier walks.
     slots: Vec<usize>,
     count: u64,
+    /// How many of these came to an end of their own.
+    counted: u64,
     sum: f64,
     squares: f64,
 }
@@ -84,7 +88,7 @@ impl Descent {
     pub(super) fn new(seed: u64) -> Descent {
         let random = Choices::Seeded(Cell::new(seed));
         let (sleep, awake, slots) = (Vec::new(), Vec::new(), Vec::new());
-        Descent { random, sleep, awake, slots, count: 0, sum: 0.0, squares: 0.0 }
+        Descent { random, sleep, awake, slots, count: 0, counted: 0, sum: 0.0, squares: 0.0 }
     }
 
     /// How many walks there were.
@@ -105,6 +109,7 @@ impl Descent {
         execute_at(desk, system, names, rules, &mut |enabled| self.step(enabled, &mut weight));
         self.learn(&desk.run);
         self.count += 1;
+        self.counted += u64::from(weight > 0.0);
         self.sum += weight;
         self.squares += weight * weight;
     }
@@ -148,12 +153,20 @@ impl Descent {
         Choice::Take(place)
     }
 
-    pub(super) fn mean(&self) -> f64 {
+    fn mean(&self) -> f64 {
         self.sum / self.count.max(1) as f64
     }
 
+    /// The guess: at least one trace, also if every walk so far was for nothing.
+    pub(super) fn guess(&self) -> f64 {
+        self.mean().max(1.0)
+    }
+
     fn error(&self) -> f64 {
-        let (count, mean) = (self.count.max(1) as f64, self.mean());
+        if self.counted < 2 {
+            return f64::INFINITY; // one walk shows no difference
+        }
+        let (count, mean) = (self.count as f64, self.mean());
         ((self.squares / count - mean * mean).max(0.0) / (count - 1.0).max(1.0)).sqrt()
     }
 }

@@ -12,6 +12,14 @@ use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::panic::Location;
 
+/// Something that is explored in one way only.
+pub(super) struct Doubt {
+    tasklet: TaskletName,
+    what: String,
+    /// How many panics there were before.
+    panics: usize,
+}
+
 impl Board<'_> {
     /// As [`offer`](Self::offer), and says where in the source the operation is.
     pub(super) fn offer_at(
@@ -44,11 +52,11 @@ impl Board<'_> {
     }
 
     /// `tasklet` did something that is explored in one way only; that counts unless the run fails
-    /// by a panic.
+    /// by a panic from before.
     pub(super) fn doubt(&mut self, tasklet: TaskletName, at: &Location<'_>) {
         if self.doubted.is_none() {
             let what = format!("an operation while the tasklet unwinds, at {at}");
-            self.doubted = Some((tasklet, what));
+            self.doubted = Some(Doubt { tasklet, what, panics: self.run.panics.len() });
         }
     }
 
@@ -61,9 +69,19 @@ impl Board<'_> {
 
     /// `tasklet` panicked, and [`end`](Self::end) follows.
     pub fn panicked(&mut self, tasklet: TaskletName, message: impl Into<String>) {
-        if self.panic.is_none() {
+        let better = |it: &(TaskletName, String)| {
+            !self.panicked_before_doubt(it.0) && self.panicked_before_doubt(tasklet)
+        };
+        if self.panic.as_ref().is_none_or(better) {
             self.panic = Some((tasklet, message.into()));
         }
+    }
+
+    /// Whether `tasklet` panicked before anything was explored in one way only: what comes after
+    /// that may be its consequence.
+    fn panicked_before_doubt(&self, tasklet: TaskletName) -> bool {
+        let Some(doubt) = &self.doubted else { return true };
+        self.run.panics[..doubt.panics].iter().any(|it| it.0 == tasklet)
     }
 
     /// `tasklet` panics just now.
@@ -111,10 +129,12 @@ impl Board<'_> {
         if let Some(stopped) = &self.stopped {
             return stopped.clone();
         }
-        if let Some((tasklet, message)) = &self.panic {
+        if let Some((tasklet, message)) = &self.panic
+            && self.panicked_before_doubt(*tasklet)
+        {
             return Outcome::Panicked(*tasklet, message.clone());
         }
-        if let Some((tasklet, what)) = &self.doubted {
+        if let Some(Doubt { tasklet, what, .. }) = &self.doubted {
             return Outcome::Refused(*tasklet, what.clone());
         }
         if self.live[0].alive && !self.live[0].daemon {

@@ -200,7 +200,7 @@ fn few_traces(
         look(&desk.run, names);
         goes_on = verdict.count(&desk.run, names, settings);
     }
-    let guess = descent.mean();
+    let guess = descent.guess().max(verdict.traces as f64);
     verdict.estimate = Some(guess);
     goes_on && verdict.executions as f64 + guess <= settings.executions_max as f64
 }
