@@ -253,7 +253,7 @@ where
         return Err(Unanswered::NotBegun { f, why: Halt::CannotWait });
     };
     if announce::controlled().is_some() || !scheduler.has_queue() {
-        return call_here(f);
+        return call_here(f, at);
     }
     let call = Arc::new(Call::<T, F, L>(Mutex::new(Stage::Queued(f))));
     let pool = scheduler.extension::<Pool>();
@@ -294,7 +294,11 @@ where
 }
 
 /// The call as a part of the tasklet's own step: a run that is explored has one OS thread.
-fn call_here<T, F: FnOnce() -> T>(f: F) -> Result<T, Unanswered<F>> {
+fn call_here<T, F: FnOnce() -> T>(
+    f: F,
+    at: &'static Location<'static>,
+) -> Result<T, Unanswered<F>> {
+    announce::before_looking(at);
     match running::gate(true) {
         Ok(_) => Ok(f()),
         Err(why) => Err(Unanswered::NotBegun { f, why }),

@@ -131,7 +131,9 @@ pub fn pause() -> Result<(), Halt> {
 ///     assert_eq!(worker.join().unwrap(), "disk full");
 /// });
 /// ```
+#[track_caller]
 pub fn take_injected() -> Option<Box<dyn Error>> {
+    announce::before_looking(Location::caller());
     running::current()?.extra_if_any()?.injected.take()
 }
 

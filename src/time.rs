@@ -4,6 +4,7 @@
 //! down never comes. Region: `Open -> Expired`, and `Left` from either.
 
 use crate::error::Halt;
+use crate::kernel::announce;
 use crate::kernel::clock::{NEVER, Nanos};
 use crate::kernel::control::{Way, Ways};
 use crate::kernel::operation::Arm;
@@ -75,6 +76,7 @@ pub(crate) fn after_now(delay: Duration) -> Nanos {
 #[doc(alias("schedule_after", "time.Sleep"))]
 pub fn sleep(delay: Duration) -> Result<(), Halt> {
     if delay.is_zero() {
+        announce::before_looking(Location::caller());
         running::gate(true)?;
         running::waiter(Location::caller())?;
         running::yield_now();
@@ -110,10 +112,10 @@ pub fn sleep_until(deadline: Instant) -> Result<(), Halt> {
 fn sleep_to(at: Nanos, place: &'static Location<'static>) -> Result<(), Halt> {
     let scheduler = Scheduler::active().ok_or(Halt::CannotWait)?;
     if at <= scheduler.home.clock.now() {
+        announce::before_looking(place);
         return running::gate(true).map(drop);
     }
-    running::wait_for(Doing::Sleeping(at), place, |wait| scheduler.add_timer(at, wait, 0))?;
-    Ok(())
+    running::wait_for(Doing::Sleeping(at), place, |it| scheduler.add_timer(at, it, 0)).map(drop)
 }
 
 /// An operation that happens once `delay` has passed, counted from this call.

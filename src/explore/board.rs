@@ -168,6 +168,7 @@ impl<'a> Board<'a> {
         let parents = self.live(parent);
         let (nth, time, view) = (parents.children, parents.time, parents.view);
         parents.children += 1;
+        self.count_step(parent);
         let past = self.past(parent);
         let child = self.names.child(parent, nth);
         let view = mix(view, self.names.print_of(child));
@@ -179,6 +180,13 @@ impl<'a> Board<'a> {
         }
         self.run.spawned.push((parent, child, past));
         child
+    }
+
+    /// `tasklet` did something between two operations that others may know of.
+    fn count_step(&mut self, tasklet: TaskletName) {
+        if self.rules.defect != Some(super::Defect::NoHalfSteps) && !self.light {
+            self.live[tasklet.index()].clock.count_drop(tasklet);
+        }
     }
 
     /// What has happened before what `tasklet` does now, if the record has clocks.
@@ -207,10 +215,8 @@ impl<'a> Board<'a> {
 
     /// `tasklet` dropped a handle; `last` if the channel has no other of that side.
     pub fn drop_end(&mut self, tasklet: TaskletName, channel: ChannelName, side: Side, last: bool) {
-        let live = &mut self.live[tasklet.index()];
-        if self.rules.defect != Some(super::Defect::NoHalfSteps) && !self.light {
-            live.clock.count_drop(tasklet);
-        }
+        self.count_step(tasklet);
+        let live = &self.live[tasklet.index()];
         let end = &mut self.run.ends[channel.index()][side as usize];
         debug_assert!(!end.closed, "a handle of a closed end was dropped");
         if !self.light {

@@ -151,7 +151,9 @@ impl Waiting<'_> {
             Branch::Send(channel) => Branch::Receive(channel),
             Branch::Receive(channel) => Branch::Send(channel),
             Branch::Cancel(tasklet) => {
-                let cancels = tasklet == other.slot.tasklet && least == 0;
+                let cancels = tasklet == other.slot.tasklet
+                    && least == 0
+                    && !self.run.comes_late(record, other);
                 let kind = Kind::Cancelled;
                 let found = Found { kind, mine: mine as u16, peer: Some(peer), theirs: 0 };
                 return cancels.then_some(found);

@@ -228,6 +228,9 @@ fn pair(
         if kind == Kind::Meeting && run.never_meet(first, second) {
             continue;
         }
+        if kind == Kind::Cancelled && run.comes_late(first, second) {
+            continue;
+        }
         let (first, second) = (first.slot, second.slot);
         let first = Offer { slot: first, branch: mine };
         let second = Some(Offer { slot: second, branch: theirs });

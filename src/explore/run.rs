@@ -428,6 +428,17 @@ impl Run {
         never_waits(one) && never_waits(other)
     }
 
+    /// Whether `slot`, which stops the tasklet of `other`, comes too late for that slot: there the
+    /// tasklet only lets others stop it before it runs on, and `slot` knows that it has run on.
+    pub(super) fn comes_late(&self, slot: &SlotRecord, other: &SlotRecord) -> bool {
+        let Slot { tasklet, nth } = other.slot;
+        if other.branches[..] != [Branch::Default, Branch::Join(tasklet)] {
+            return false;
+        }
+        let before = nth.checked_sub(1).and_then(|nth| self.slot(Slot { tasklet, nth }));
+        slot.clock.drops(tasklet) > before.map_or(0, |it| it.clock.drops(tasklet))
+    }
+
     /// Whether some branch of `slot` could be ready before any peer comes, in some past.
     pub(super) fn may_be_ready(&self, slot: &SlotRecord) -> bool {
         slot.branches.iter().any(|branch| match *branch {

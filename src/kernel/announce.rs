@@ -96,13 +96,16 @@ fn announce_by(
         if stops == Stops::All
             && let Some(why) = stopped(task)
         {
-            return Err(running::fail(task, why));
+            return Err(fail(task, why, at));
         }
         wait::open(task);
         let own = ways.len();
         control.tell_announced(task.id(), (ways, deadline(task, stops)), at);
         let outcome = running::park(task, doing, at);
         if outcome >= wait::NO_BRANCH {
+            if stops == Stops::All && outcome == wait::INJECTED {
+                return Err(fail(task, Halt::Injected, at));
+            }
             if stops == Stops::All
                 && let Some(why) = running::halt_of(task, outcome)
             {
@@ -116,6 +119,49 @@ fn announce_by(
         }
         return Ok(Go::Way(outcome as usize));
     }
+}
+
+/// Lets others stop the running tasklet before it looks by itself whether they have: between when
+/// its last operation was done and when it runs on they may.
+///
+/// Once after each operation, as what follows is one step; who knows of a part of that step comes
+/// too late.
+pub(crate) fn before_looking(at: &'static Location<'static>) {
+    if let Some(task) = controlled() {
+        look(&task, at);
+    }
+}
+
+/// [`before_looking`] by `task`, which runs and is under control.
+fn look(task: &Rc<Task>, at: &'static Location<'static>) {
+    let looked = &task.extra().looked;
+    let has_just_begun = task.at.get().is_none(); // who is stopped before never begins
+    if has_just_begun || looked.get() == task.arrived.get() {
+        return;
+    }
+    if running::may_wait().is_none() {
+        return tell(task, News::Doubted { by: task.id(), at });
+    }
+    let ways = [Way::Default, Way::Insert];
+    let passed = announce_by(task, &ways, (Stops::None, Doing::Nothing), at);
+    debug_assert!(passed.is_ok(), "it cannot be stopped there");
+    looked.set(task.arrived.get());
+}
+
+/// What an operation of the running tasklet fails with that would with `why`: under control others
+/// may stop it for a better reason before it runs on.
+pub(super) fn reason(task: &Rc<Task>, why: Halt, at: &'static Location<'static>) -> Halt {
+    if why == Halt::Cancelled || task.home.controlled().is_none() {
+        return why;
+    }
+    look(task, at);
+    task.interruption().unwrap_or(why)
+}
+
+/// Lets an announced operation fail with `why`, or with what comes before that.
+fn fail(task: &Rc<Task>, why: Halt, at: &'static Location<'static>) -> Halt {
+    let why = reason(task, why, at);
+    running::fail(task, why)
 }
 
 /// Why a new operation of `task` fails at once.
@@ -205,7 +251,7 @@ pub(crate) fn await_end(task: &Rc<Task>, at: &'static Location<'static>) -> Resu
     if let Some(me) = controlled()
         && let Some(why) = stopped(&me)
     {
-        return if has_ended(task, at) { Ok(()) } else { Err(running::fail(&me, why)) };
+        return if has_ended(task, at) { Ok(()) } else { Err(fail(&me, why, at)) };
     }
     match announce(&[end_of(task)], Stops::All, Doing::Joining(task.id()), at)? {
         Go::Way(_) => Ok(()),

@@ -116,6 +116,7 @@ fn slow_gate(may_wait: bool) -> Result<bool, Halt> {
 fn stop_at_gate(may_wait: bool) -> Result<bool, Halt> {
     let Some(task) = current() else { return Ok(false) };
     if may_wait && let Some(why) = task.interruption() {
+        let why = announce::reason(&task, why, Location::caller());
         return Err(fail(&task, why));
     }
     if !may_wait && task.has(flag::CANCELLED) && task.interruption() == Some(Halt::Cancelled) {

@@ -247,6 +247,8 @@ pub(crate) struct Extra {
     pub(crate) region: RefCell<Option<Rc<dyn Any>>>,
     /// The earliest deadline of the regions it is in, in a controlled run.
     pub(crate) deadline: Cell<Option<Nanos>>,
+    /// When it let others stop it last before it looked, in a controlled run.
+    pub(super) looked: Cell<Nanos>,
     /// What its waits are claimed by, once it has waited for partners on other OS threads.
     pub(crate) claim: OnceCell<Arc<Claim>>,
 }

@@ -7,10 +7,12 @@ use super::network::{Emit, Gate, Stop};
 use super::{Pipeline, Settings};
 use crate::channel::Receiver;
 use crate::fs::{self, Entry};
+use crate::kernel::announce;
 use crate::kernel::running;
 use crate::operation::Operation;
 use crate::time;
 use std::io::{self, BufRead};
+use std::panic::Location;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -48,6 +50,7 @@ where
 
 /// Whether the items have ended: an iterator that waits gives none as well when it is stopped.
 fn at_the_end() -> Result<(), Stop> {
+    announce::before_looking(Location::caller());
     let why = running::current().and_then(|it| it.interruption());
     why.map_or(Ok(()), |why| Err(Stop::Halted(why)))
 }

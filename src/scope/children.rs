@@ -80,11 +80,23 @@ impl Children {
         all
     }
 
-    /// Those that have not ended, as the running tasklet may see it.
+    /// Those that have not ended, as the running tasklet may see it: at one time, so it asks again
+    /// when one has, which may have spawned others and waited for the end of some.
     pub(super) fn unended(&self) -> Vec<Rc<Task>> {
-        let mut known = self.known();
-        known.retain(|it| !announce::has_ended(it, self.at));
-        known
+        if !self.is_controlled() {
+            return self.living();
+        }
+        let mut ended = BTreeSet::new();
+        loop {
+            let (mut living, before) = (self.known(), ended.len());
+            living.retain(|it| !ended.contains(&it.id()));
+            for task in living.iter().filter(|it| announce::has_ended(it, self.at)) {
+                ended.insert(task.id());
+            }
+            if ended.len() == before {
+                return living;
+            }
+        }
     }
 
     pub(super) fn cancel(&self) {

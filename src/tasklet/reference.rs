@@ -163,6 +163,8 @@ impl TaskletRef {
     pub fn is_cancelled(&self) -> bool {
         if !self.is_current() {
             announce::refuse("asking whether another is cancelled", Location::caller());
+        } else if !self.task.has(flag::CANCELLED) {
+            announce::before_looking(Location::caller());
         }
         self.task.has(flag::CANCELLED)
     }

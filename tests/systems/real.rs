@@ -13,7 +13,7 @@ use std::time::Duration;
 use tasklets::select::{Arm, support};
 use tasklets::{
     Halt, JoinError, Operation, Receiver, Select, SendError, Sender, Tasklet, TaskletRef, after,
-    channel, current, select, sleep, spawn, yield_now,
+    channel, select, sleep, spawn, yield_now,
 };
 
 use super::machine::{Act, Answer, Compiled, Machine, Ready};
@@ -163,7 +163,7 @@ fn play(world: &Rc<World>, mut machine: Machine, mut ends: Ends) {
             Act::End => return,
             Act::Offer(arms) => {
                 let style = mix(mix(world.style, body as u64), steps);
-                let answer = Offer { world, ends: &ends, arms: &arms, style }.perform();
+                let answer = Offer { world, body, ends: &ends, arms: &arms, style }.perform();
                 let given_up = answer == Answer::Cancelled
                     && (world.over.get() || !world.cancelled.borrow().contains(&body));
                 if given_up {
@@ -192,6 +192,7 @@ impl World {
 /// An operation about to be performed.
 struct Offer<'a> {
     world: &'a Rc<World>,
+    body: usize,
     ends: &'a Ends,
     arms: &'a [Ready],
     style: u64,
@@ -222,6 +223,10 @@ impl Offer<'_> {
         self.style.is_multiple_of(many)
     }
 
+    fn is_cancelled(&self) -> bool {
+        self.world.over.get() || self.world.cancelled.borrow().contains(&self.body)
+    }
+
     fn tx(&self, index: usize) -> &Sender<i64> {
         &self.ends.senders[index][0]
     }
@@ -242,9 +247,9 @@ impl Offer<'_> {
                 Answer::Done(0, 0)
             }
             [Ready::Cancel(body)] => {
-                self.world.cancelled.borrow_mut().insert(body);
                 let handle = self.world.handles.borrow()[&body].clone();
                 handle.cancel();
+                self.world.cancelled.borrow_mut().insert(body); // before the target runs on
                 Answer::Done(0, 0)
             }
             [Ready::Timer(units)] if units > 0 && self.one_in(2) => {
@@ -356,9 +361,8 @@ impl Offer<'_> {
         match support::run(&mut slice, self.one_in(2), patience) {
             Some(arm) => answer(arm, operations[arm].take()),
             // Without an arm there is nobody to be told of a cancellation, which ends the wait.
-            None if arms.is_empty() && current().is_some_and(|it| it.is_cancelled()) => {
-                Answer::Cancelled
-            }
+            // To ask the tasklet itself would be a step more.
+            None if arms.is_empty() && self.is_cancelled() => Answer::Cancelled,
             None => Answer::Done(arms.len(), 0),
         }
     }
