@@ -29,7 +29,7 @@ fn who_holds_the_thread_is_named_with_path_spawn_site_and_last_wait() {
                 rx.recv().unwrap();
                 // No operation of ours: it blocks the thread. (On a busy machine others may have
                 // held it for so long before.)
-                told.iter().find(|it| it.name.is_some()).unwrap()
+                told.iter().find(|it| it.name.is_some() && it.waited_at.is_some()).unwrap()
             });
             spawn(move || tx.send(()).unwrap());
             hog.unwrap().join().unwrap()

@@ -115,7 +115,7 @@ impl<'env, R: 'env> Sink<'env, R> {
     /// when nothing of it runs.
     ///
     /// What the stages have in hand then is returned, and counted in the report; what the sink has
-    /// made so far is dropped. With [`ctrl_c`](crate::ctrl_c) (feature `signal`) as the operation
+    /// made so far is dropped. With `ctrl_c` (feature `signal`) as the operation
     /// Ctrl-C ends it.
     ///
     /// # Errors
