@@ -79,8 +79,9 @@ fn an_address_that_cannot_be_had_is_told_in_one_line() {
     drop(taken);
 }
 
+/// By the signal that those whom a script began in its background do not ignore, as they do SIGINT.
 #[test]
-fn ctrl_c_ends_servers_at_every_stage() {
+fn servers_that_await_no_signal_are_ended_by_one_at_every_stage() {
     for example in ["chat", "echo", "https", "websocket"] {
         for stage in 0..3 {
             let mut server = Server::start(example, &["127.0.0.1:0"]);
@@ -88,7 +89,7 @@ fn ctrl_c_ends_servers_at_every_stage() {
             if let (2, Some(mut client)) = (stage, client.as_ref()) {
                 std::io::Write::write_all(&mut client, b"h").unwrap();
             }
-            server.signal("INT");
+            server.signal("TERM");
             let (status, _) = server.end();
             assert!(!status.success(), "{example} {stage}: {status}");
         }

@@ -8,6 +8,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 /// Nothing that a test waits for takes longer, unless something hangs.
@@ -89,10 +91,21 @@ impl Server {
     }
 
     /// Waits for its end; tells what else it has printed.
+    ///
+    /// # Panics
+    /// If it does not end.
     pub fn end(&mut self) -> (ExitStatus, String) {
+        let (id, (ended, end)) = (self.child.id().to_string(), mpsc::channel::<()>());
+        let watch = thread::spawn(move || {
+            let hangs = end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+            hangs && Command::new("kill").args(["-KILL", &id]).status().unwrap().success()
+        });
         let mut text = String::new();
         self.stdout.read_to_string(&mut text).unwrap();
-        (self.child.wait().unwrap(), text)
+        let status = self.child.wait().unwrap();
+        drop(ended);
+        assert!(!watch.join().unwrap(), "it did not end: {text}");
+        (status, text)
     }
 }
 
