@@ -3,12 +3,13 @@
 //! `cargo run --release --example chat -- 127.0.0.1:7002`, then `nc 127.0.0.1 7002`, twice.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::{ffi::OsString, mem::take, process::ExitCode, rc::Rc};
+use std::{ffi::OsString, process::ExitCode, rc::Rc};
 use tasklets::net::{Served, Shutdown, TcpListener, TcpStream, serve};
 use tasklets::{Receiver, Sender, channel, run, scope, select, spawn};
 
-/// Bytes that a client may be behind; a line that is longer than this is several.
+/// Bytes that a client may be behind; a line with more of them than `LINE` is several.
 const LIMIT: usize = 64 * 1_024;
+const LINE: u64 = 4 * 1_024;
 
 /// Something to tell everybody, and perhaps where to tell somebody new from now on.
 type News = (String, Option<Sender<Rc<str>>>);
@@ -54,9 +55,11 @@ fn client(stream: &TcpStream, who: &str, hub: &Sender<News>) {
     scope(|s| {
         s.spawn(|| write(stream, lines).and(stream.shutdown(Shutdown::Both))); // wakes the reader
         drop(hub.send((format!("* {who} is here\n"), Some(inbox))));
-        let (mut reader, mut line) = (BufReader::new(stream), String::new());
-        while reader.by_ref().take(LIMIT as u64).read_line(&mut line).is_ok_and(|it| it > 0) {
-            drop(hub.send((format!("{who}: {}\n", take(&mut line).trim_end()), None)));
+        let (mut reader, mut line) = (BufReader::new(stream), vec![]);
+        while reader.by_ref().take(LINE).read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+            let said = String::from_utf8_lossy(&line); // a long line may be cut within a character
+            drop(hub.send((format!("{who}: {}\n", said.trim_end()), None)));
+            line.clear();
         }
         s.cancel(); // the writer
     });

@@ -116,10 +116,13 @@ fn in_the_chat_everybody_hears_everybody() {
     }
     drop((anna, anna_hears));
     assert!(bert_hears.any(|it| it == format!("* {anna_is} has left")));
-    // What is no text ends who sends it, and nobody else.
+    // What is no text, or a line that is cut within a character, is shown as well as it can be.
     let noise = server.connect();
-    (&noise).write_all(b"\xff\xff\n").unwrap();
-    assert!(lines_of(&noise).all(|it| it.starts_with('*')));
+    (&noise).write_all(b"\xff!\n").unwrap();
+    assert!(bert_hears.any(|it| it.ends_with(": \u{fffd}!")));
+    writeln!(&noise, "{}\u{e9}?", "a".repeat(4 * 4_096 - 1)).unwrap();
+    assert!(bert_hears.any(|it| it.ends_with("a\u{fffd}")));
+    assert!(bert_hears.any(|it| it.ends_with(": \u{fffd}?")));
     writeln!(&bert, "still there").unwrap();
     assert!(bert_hears.any(|it| it.ends_with("still there")));
 }
