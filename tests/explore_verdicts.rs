@@ -3,7 +3,7 @@
 use std::panic::resume_unwind;
 use std::time::Duration;
 use tasklets::explore::{
-    Explore, Explored, Program, Search, Settings, Verdict, every_choice, every_state, exhaust,
+    Explore, Explored, Mode, Program, Search, Settings, Verdict, every_choice, every_state, exhaust,
 };
 use tasklets::{
     Builder, Halt, TaskletRef, after, channel, current, now, pause, scope_within, select, sleep,
@@ -247,4 +247,27 @@ fn time_does_not_go_backwards_when_the_end_of_the_root_cancels_the_others() {
         }
         sleep(SECOND).unwrap();
     });
+}
+
+#[test]
+fn of_two_that_panic_a_report_names_the_one_that_its_replay_names_and_is_shrunk() {
+    let main = || {
+        for nth in 0..2 {
+            spawn(move || {
+                yield_now();
+                panic!("this is number {nth}");
+            });
+        }
+        yield_now();
+        yield_now();
+    };
+    for mode in [Mode::Walk, Mode::Pos, Mode::Pct(2), Mode::Pairs] {
+        for seed in 0..30 {
+            let explore = Explore::new().name("two").search(Search::Random(mode)).seed(seed);
+            let report = explore.run(main).report.unwrap();
+            let again = explore.replay(&report.replay, main).unwrap().report.unwrap();
+            assert_eq!(again.outcome, report.outcome);
+            assert!(report.overrides.is_empty(), "{mode:?} {seed}: {report}");
+        }
+    }
 }

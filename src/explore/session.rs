@@ -324,8 +324,13 @@ impl Explore {
         }
         // The shortest of those that fail like the first one.
         let class = |it: &Failure| std::mem::discriminant(&it.outcome);
-        let alike = verdict.failures.iter().filter(|it| class(it) == class(&verdict.failures[0]));
-        let shortest = alike.min_by_key(|it| it.events.len()).cloned();
+        let first = verdict.failures.first().map(class);
+        let alike = verdict.failures.iter_mut().filter(|it| Some(class(it)) == first);
+        let mut shortest = alike.min_by_key(|it| it.events.len());
+        if let Some(failure) = &mut shortest {
+            failure.settle(program, settings);
+        }
+        let shortest = shortest.cloned();
         (verdict, shortest)
     }
 

@@ -9,7 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use super::event::{Event, Names, TaskletName};
 use super::replay::Overrides;
 use super::run::{Outcome, Run};
-use super::system::Rules;
+use super::system::{Rules, System};
 
 /// A search ends after so many runs that were stopped at the step bound: it leads nowhere.
 const CUTS_MAX: u64 = 32;
@@ -55,6 +55,18 @@ impl Failure {
         let who = outcome.tasklet().map(|it| names.path(it).to_vec()).unwrap_or_default();
         let events = run.events.iter().map(|it| it.event).collect();
         Failure { outcome, who, overrides, events, trace: run.trace, execution: 0 }
+    }
+
+    /// Of several that panic without regard to each other the one counts that is first in a replay:
+    /// a search may have come upon them in another order.
+    pub(super) fn settle(&mut self, program: &dyn System, settings: &Settings) {
+        let Outcome::Panicked(..) = self.outcome else { return };
+        let mut names = Names::new();
+        let run = self.overrides.replay(program, &mut names, settings);
+        if let Outcome::Panicked(who, _) = run.outcome {
+            self.who = names.path(who).to_vec();
+            self.outcome = run.outcome;
+        }
     }
 
     /// The outcome, with the names of another session.
