@@ -52,12 +52,18 @@ pub(crate) struct BellId {
     pub(super) serial: u64,
 }
 
+/// In cache lines that nothing else shares: who looks at it again and again takes nothing away from
+/// who writes what is beside it. (The processor fetches lines in pairs of 64 bytes.)
+#[derive(Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
 /// Where other OS threads leave messages for a scheduler.
 #[derive(Default)]
 pub(crate) struct Inbox {
     messages: Mutex<Vec<Message>>,
     /// Whether there are any.
-    filled: AtomicBool,
+    filled: Apart<AtomicBool>,
     /// Whether a system call is needed to get attention.
     nap: Nap,
     /// Nobody will ever leave a message.
@@ -71,7 +77,7 @@ impl Inbox {
     pub(crate) fn put(&self, message: Message) {
         let mut messages = self.messages.lock();
         messages.push(message);
-        self.filled.store(true, Ordering::SeqCst);
+        self.filled.0.store(true, Ordering::SeqCst);
         drop(messages);
         self.call();
     }
@@ -86,7 +92,7 @@ impl Inbox {
 
     /// Whether a message has been left.
     pub(crate) fn is_filled(&self) -> bool {
-        self.filled.load(Ordering::SeqCst)
+        self.filled.0.load(Ordering::SeqCst)
     }
 
     /// Takes what has been left.
@@ -95,7 +101,7 @@ impl Inbox {
             return Vec::new();
         }
         let mut messages = self.messages.lock();
-        self.filled.store(false, Ordering::SeqCst);
+        self.filled.0.store(false, Ordering::SeqCst);
         std::mem::take(&mut *messages)
     }
 }
@@ -114,7 +120,7 @@ impl Sleeper for Inbox {
     fn tell(&self) {
         let messages = self.messages.lock();
         self.told.store(true, Ordering::SeqCst);
-        self.filled.store(true, Ordering::SeqCst);
+        self.filled.0.store(true, Ordering::SeqCst);
         drop(messages);
         self.call();
     }
