@@ -227,3 +227,14 @@ fn zip_ends_with_its_first_input_though_the_other_one_waits() {
     assert!(done.report.elapsed < AGES, "it waited");
     conserves(&done.report);
 }
+
+#[test]
+fn zip_ends_with_its_second_input_though_the_first_one_waits() {
+    Explore::new().executions(300).check(|| {
+        let first = from_iter([7]).merge(pipeline::tick(AGES).map(|_| 8));
+        let done = first.zip(from_iter(["a"])).collect::<Vec<_>>().run().unwrap();
+        assert_eq!(done.value, [(7, "a")]);
+        assert!(done.report.elapsed < AGES, "it waited");
+        conserves(&done.report);
+    });
+}

@@ -118,15 +118,15 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         })
     }
 
-    /// Gives pairs of an item of this one and one of `other`, until one of them ends.
+    /// Gives pairs of an item of this one and one of `other`, until one of them ends: at once, also
+    /// if the other one waits. An item that is left then is returned.
     pub fn zip<U: 'static>(self, other: Pipeline<'env, U>) -> Pipeline<'env, (T, U)> {
         self.join("zip", other, |left, right, emit: &Emit<(T, U)>| {
-            while let Some(one) = left.another()? {
-                let Some(two) = right.another()? else { break };
+            while let Some((one, two)) = both(left, right)? {
                 emit.give((one.value, two.value), one.ticket)?;
                 left.meter.all_delivered();
             }
-            left.meter.all_returned(); // that one, if it has no other
+            left.meter.all_returned();
             Ok(())
         })
     }
@@ -293,4 +293,27 @@ fn gather<U: 'static>(net: &Net<'_, '_>, copies: Vec<Outlet<U>>) -> Outlet<U> {
         });
     }
     outlet
+}
+
+/// The next items of both inputs, if there are; what they share counts them.
+fn both<T, U>(left: &Inlet<T>, right: &Inlet<U>) -> Result<Option<(Item<T>, Item<U>)>, Stop> {
+    let (mut one, mut two) = (None, None);
+    while one.is_none() || two.is_none() {
+        left.meter.before_taking();
+        let came = select! {
+            biased;
+            recv(left.rx) -> it if one.is_none() => {
+                one = left.took(it)?;
+                one.is_some()
+            }
+            recv(right.rx) -> it if two.is_none() => {
+                two = right.took(it)?;
+                two.is_some()
+            }
+        };
+        if !came {
+            break;
+        }
+    }
+    Ok(one.zip(two))
 }
