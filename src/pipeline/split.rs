@@ -295,8 +295,11 @@ fn gather<U: 'static>(net: &Net<'_, '_>, copies: Vec<Outlet<U>>) -> Outlet<U> {
     outlet
 }
 
+/// An item of each of two inputs, or the end of one of them.
+type Both<T, U> = Option<(Item<T>, Item<U>)>;
+
 /// The next items of both inputs, if there are; what they share counts them.
-fn both<T, U>(left: &Inlet<T>, right: &Inlet<U>) -> Result<Option<(Item<T>, Item<U>)>, Stop> {
+fn both<T, U>(left: &Inlet<T>, right: &Inlet<U>) -> Result<Both<T, U>, Stop> {
     let (mut one, mut two) = (None, None);
     while one.is_none() || two.is_none() {
         left.meter.before_taking();
