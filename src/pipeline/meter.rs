@@ -2,8 +2,8 @@
 //!
 //! Always: an item that was taken is in hand until it is delivered, failed, returned or handed to
 //! another worker of the stage, so that each is counted once. The clock is read for the first item
-//! and for one of so many after it, so that measuring costs next to nothing; what a report says is
-//! scaled up from those. Item: `In hand -> Delivered | Failed | Returned`.
+//! and for one of so many after it, which stands for those until the next one, so that measuring
+//! costs next to nothing. Item: `In hand -> Delivered | Failed | Returned`.
 
 use super::report::Facts;
 use crate::kernel::clock::Nanos;
@@ -12,14 +12,24 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// One item of so many is measured.
-const EACH: u64 = 64;
+/// So many items come at first,
+const FIRST: u64 = 4_096;
+
+/// of which one of so many is measured,
+const OF_FIRST: u64 = 64;
+
+/// and of those after them one of so many.
+const OF_LATER: u64 = 512;
 
 /// The stop-watch of one worker, and its tally.
 pub(super) struct Meter {
     pub(super) facts: Rc<Facts>,
-    /// Rounds of taking and giving that have begun.
+    /// Rounds of taking and giving, up to the next one that is measured.
     rounds: Cell<u64>,
+    /// Those left until then.
+    left: Cell<u64>,
+    /// For how many the one stands that was measured last.
+    weight: Cell<u64>,
     /// Items in hand.
     in_hand: Cell<u64>,
     /// Inlets that are its own and have not come to their end.
@@ -33,6 +43,8 @@ impl Meter {
         Meter {
             facts,
             rounds: Cell::new(0),
+            left: Cell::new(0),
+            weight: Cell::new(0),
             in_hand: Cell::new(0),
             open: Cell::new(0),
             since: Cell::new(None),
@@ -56,9 +68,22 @@ impl Meter {
     /// The last item is done with.
     pub(super) fn before_taking(&self) {
         self.lap(|it, nanos| it.busy += nanos);
-        let measured = self.rounds.get().is_multiple_of(EACH);
-        self.since.set(measured.then(now));
-        self.rounds.set(self.rounds.get() + 1);
+        self.since.set(None);
+        match self.left.get().checked_sub(1) {
+            Some(left) => self.left.set(left),
+            None => self.measure(),
+        }
+    }
+
+    /// This round is measured.
+    #[cold]
+    fn measure(&self) {
+        let rounds = self.rounds.get();
+        let weight = if rounds < FIRST { OF_FIRST } else { OF_LATER };
+        self.weight.set(weight);
+        self.rounds.set(rounds + weight);
+        self.left.set(weight - 1);
+        self.since.set(Some(now()));
     }
 
     pub(super) fn taken(&self) {
@@ -79,7 +104,7 @@ impl Meter {
     pub(super) fn take_over(&self, items: u64) {
         self.in_hand.set(self.in_hand.get() + items);
         if self.since.get().is_some() {
-            self.facts.count(|it| it.measured += items);
+            self.facts.count(|it| it.measured += items * self.weight.get());
         }
         self.lap(|it, nanos| it.starved += nanos);
     }
@@ -138,7 +163,7 @@ impl Meter {
     fn lap(&self, add: impl FnOnce(&mut super::report::Counts, Nanos)) {
         if let Some(since) = self.since.get() {
             let now = now();
-            self.facts.count(|it| add(it, now - since));
+            self.facts.count(|it| add(it, (now - since) * self.weight.get()));
             self.since.set(Some(now));
         }
     }

@@ -33,7 +33,8 @@ pub(super) struct Item<T> {
 }
 
 /// Lets so many items of a source be on the way: when the last clone is dropped the source is told.
-pub(super) type Ticket = Option<Sender<Never>>;
+/// A word, so that an item is not much more than its value.
+pub(super) type Ticket = Option<Rc<Sender<Never>>>;
 
 /// How many items of a source may be on the way, and those that are.
 pub(super) struct Gate {
@@ -47,7 +48,7 @@ impl Gate {
     }
 
     /// Waits until an item more may be on the way.
-    pub(super) fn admit(&mut self) -> Result<Sender<Never>, Halt> {
+    pub(super) fn admit(&mut self) -> Result<Rc<Sender<Never>>, Halt> {
         if self.under_way.len() == self.limit {
             let mut left: Vec<_> = self.under_way.iter().map(Receiver::receiving).collect();
             let mut arms: Vec<&mut dyn Arm> = left.iter_mut().map(|it| it as _).collect();
@@ -61,7 +62,7 @@ impl Gate {
         }
         let (ticket, left) = channel::channel();
         self.under_way.push(left);
-        Ok(ticket)
+        Ok(Rc::new(ticket))
     }
 }
 
@@ -267,13 +268,34 @@ impl<T> Inlet<T> {
         self.took(self.rx.recv())
     }
 
+    /// Does `work` on each item, as [`next`](Self::next) gives them.
+    #[inline(always)]
+    pub(super) fn each(&self, work: impl Fn(Item<T>) -> Result<(), Stop>) -> Result<(), Stop> {
+        loop {
+            self.meter.all_delivered();
+            self.meter.before_taking();
+            match self.rx.recv() {
+                Ok(item) => {
+                    self.count();
+                    work(item)?;
+                }
+                Err(why) => return self.took(Err(why)).map(drop),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn count(&self) {
+        self.passed.set(self.passed.get() + 1);
+        self.meter.taken();
+    }
+
     /// What has been received, counted.
     #[inline(always)]
     pub(super) fn took(&self, received: Result<Item<T>, Halt>) -> Result<Option<Item<T>>, Stop> {
         match received {
             Ok(item) => {
-                self.passed.set(self.passed.get() + 1);
-                self.meter.taken();
+                self.count();
                 Ok(Some(item))
             }
             Err(Halt::Closed) => {

@@ -124,8 +124,9 @@ pub struct EdgeReport {
 
 /// What one stage did.
 ///
-/// The times are those of one item in 64, scaled up, summed over the workers of the stage; those of
-/// work on other OS threads are of all items, without the way there.
+/// The times are those of one item in 64, and in 512 after the first 4,096 of a worker, scaled up,
+/// summed over the workers of the stage; those of work on other OS threads are of all items,
+/// without the way there.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StageReport {

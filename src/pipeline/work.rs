@@ -111,10 +111,7 @@ fn labour<T, U>(
     emit: &Emit<U>,
     work: impl Fn(T) -> Result<Worked<U>, Stop>,
 ) -> Result<(), Stop> {
-    while let Some(item) = inlet.next()? {
-        handle(item, None, emit, &work)?;
-    }
-    Ok(())
+    inlet.each(|item| handle(item, None, emit, &work))
 }
 
 /// What each worker does if it does.
