@@ -274,8 +274,13 @@ impl<T: Send, U: Send, E: Into<Box<dyn Error>> + Send> Lane<T, U, E> {
             self.emit.meter.before_taking();
             let ended = match self.loads.recv() {
                 Ok(load) => self.see_to(load),
-                Err(Halt::Closed) => return Ok(()),
-                Err(why) => Err(why.into()),
+                Err(why) => {
+                    self.emit.meter.starved();
+                    if why == Halt::Closed {
+                        return Ok(());
+                    }
+                    Err(why.into())
+                }
             };
             ended.inspect_err(|_| self.hands.enough())?;
         }
@@ -297,7 +302,10 @@ impl<T: Send, U: Send, E: Into<Box<dyn Error>> + Send> Lane<T, U, E> {
             Some(turn) => {
                 // What is tried again does not keep others of their turn from theirs.
                 let settled = until_first_error(settled);
-                turn.come()?;
+                meter.worked();
+                let come = turn.come();
+                meter.choked();
+                come?;
                 settled.into_iter().try_for_each(|it| self.pass_on(it?))?;
             }
         }

@@ -1,53 +1,125 @@
 //! What a worker of a stage has in hand, and how its time goes: taking, working, giving.
 //!
 //! Always: an item that was taken is in hand until it is delivered, failed, returned or handed to
-//! another worker of the stage, so that each is counted once. The clock is read for the first item
-//! and for one of so many after it, which stands for those until the next one, so that measuring
-//! costs next to nothing. Item: `In hand -> Delivered | Failed | Returned`.
+//! another worker of the stage, so that each is counted once. The clock is read for the first
+//! rounds, for rounds that are slow, and for one of so many of the others, so that measuring costs
+//! next to nothing; the time of rounds that were not measured is known as a whole, and shared out
+//! as that of those lately measured. So the times of a worker add up to no more than there was.
+//! Item: `In hand -> Delivered | Failed | Returned`. Round: `Measured | Passed over`.
 
 use super::report::Facts;
 use crate::kernel::clock::Nanos;
 use crate::kernel::scheduler::Scheduler;
+use crate::kernel::task::Home;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// So many items come at first,
-const FIRST: u64 = 4_096;
+/// So many rounds are measured at first,
+const FIRST: u64 = 64;
 
-/// of which one of so many is measured,
-const OF_FIRST: u64 = 64;
+/// and then one in so long, as rounds have taken on average,
+const EACH: Nanos = 250_000;
 
-/// and of those after them one of so many.
-const OF_LATER: u64 = 512;
+/// but one of so many at least,
+const AT_LEAST: u64 = 512;
+
+/// and the next one when the scheduler has seen that so much time has passed.
+const LONG: Nanos = 1_000_000;
+
+/// Nanoseconds in which a worker waited for items, worked, waited to give them, and had others work
+/// for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Times {
+    pub(super) starved: Nanos,
+    pub(super) busy: Nanos,
+    pub(super) choked: Nanos,
+    apart: Nanos,
+}
+
+impl Times {
+    /// `whole`, shared out in these proportions.
+    fn share_out(&self, whole: Nanos) -> Times {
+        let sum = self.starved + self.busy + self.choked + self.apart;
+        let part = |it: Nanos| {
+            let nanos = u128::from(it) * u128::from(whole) / u128::from(sum.max(1));
+            Nanos::try_from(nanos).expect("a part is no more than the whole")
+        };
+        Times {
+            starved: part(self.starved),
+            busy: part(self.busy),
+            choked: part(self.choked),
+            apart: part(self.apart),
+        }
+    }
+
+    pub(super) fn add(&mut self, more: Times) {
+        self.starved += more.starved;
+        self.busy += more.busy;
+        self.choked += more.choked;
+        self.apart += more.apart;
+    }
+
+    /// Half of them are forgotten in some 200 rounds.
+    fn fade(&mut self) {
+        self.starved -= self.starved / 256;
+        self.busy -= self.busy / 256;
+        self.choked -= self.choked / 256;
+        self.apart -= self.apart / 256;
+    }
+}
+
+/// What a stop-watch has seen.
+#[derive(Clone, Copy, Default)]
+struct Past {
+    begun: Nanos,
+    /// The time up to here is accounted for.
+    until: Nanos,
+    rounds: u64,
+    /// Of the rounds that were measured lately.
+    lately: Times,
+}
+
+impl Past {
+    /// One of how many rounds is to be measured.
+    fn one_of(&self) -> u64 {
+        if self.rounds < FIRST {
+            return 1;
+        }
+        let average = (self.until - self.begun) / self.rounds;
+        (EACH / average.max(1)).clamp(1, AT_LEAST)
+    }
+}
 
 /// The stop-watch of one worker, and its tally.
 pub(super) struct Meter {
     pub(super) facts: Rc<Facts>,
-    /// Rounds of taking and giving, up to the next one that is measured.
-    rounds: Cell<u64>,
-    /// Those left until then.
-    left: Cell<u64>,
-    /// For how many the one stands that was measured last.
-    weight: Cell<u64>,
+    home: Rc<Home>,
     /// Items in hand.
     in_hand: Cell<u64>,
     /// Inlets that are its own and have not come to their end.
     open: Cell<usize>,
-    /// The present item is measured, since this time.
+    /// The present round is measured, and this part of it since then.
     since: Cell<Option<Nanos>>,
+    /// Rounds to be passed over, unless it is as late as that.
+    left: Cell<u64>,
+    late: Cell<Nanos>,
+    past: Cell<Past>,
 }
 
 impl Meter {
+    /// # Panics
+    /// Outside of a run.
     pub(super) fn new(facts: Rc<Facts>) -> Meter {
         Meter {
             facts,
-            rounds: Cell::new(0),
-            left: Cell::new(0),
-            weight: Cell::new(0),
+            home: Scheduler::active().expect("a pipeline runs in a run").home.clone(),
             in_hand: Cell::new(0),
             open: Cell::new(0),
             since: Cell::new(None),
+            left: Cell::new(0),
+            late: Cell::new(0),
+            past: Cell::default(),
         }
     }
 
@@ -65,25 +137,53 @@ impl Meter {
         self.open.get() > 0
     }
 
-    /// The last item is done with.
+    /// A round begins: the last item is done with.
+    #[inline(always)]
     pub(super) fn before_taking(&self) {
-        self.lap(|it, nanos| it.busy += nanos);
-        self.since.set(None);
-        match self.left.get().checked_sub(1) {
-            Some(left) => self.left.set(left),
-            None => self.measure(),
+        let left = self.left.get();
+        if left > 0 && self.home.now.get() < self.late.get() {
+            self.left.set(left - 1);
+        } else {
+            self.go_round();
         }
     }
 
-    /// This round is measured.
+    /// A measured round ends here, or one begins that is to be measured, or both.
     #[cold]
-    fn measure(&self) {
-        let rounds = self.rounds.get();
-        let weight = if rounds < FIRST { OF_FIRST } else { OF_LATER };
-        self.weight.set(weight);
-        self.rounds.set(rounds + weight);
-        self.left.set(weight - 1);
-        self.since.set(Some(now()));
+    fn go_round(&self) {
+        self.worked();
+        let measured = self.since.take();
+        let now = measured.unwrap_or_else(|| self.home.clock.now());
+        let mut past = self.past.get();
+        if past.rounds == 0 {
+            (past.begun, past.until) = (now, now);
+        }
+        if measured.is_none() {
+            self.facts.spent(past.lately.share_out(now - past.until));
+            past.rounds -= self.left.get(); // it is late
+        }
+        past.until = now;
+        let each = if measured.is_some() { past.one_of() } else { 1 };
+        past.rounds += each;
+        past.lately.fade();
+        self.past.set(past);
+        self.since.set((each == 1).then_some(now));
+        // None are left where each is measured: so this is called for the next one.
+        self.left.set(each - 1);
+        self.late.set(now.saturating_add(LONG));
+    }
+
+    /// The worker has ended.
+    pub(super) fn ended(&self) {
+        let past = self.past.get();
+        match self.since.get() {
+            Some(_) => self.worked(),
+            None if past.rounds == 0 => {}
+            None => {
+                let left = self.home.clock.now() - past.until;
+                self.facts.spent(past.lately.share_out(left));
+            }
+        }
     }
 
     pub(super) fn taken(&self) {
@@ -91,28 +191,39 @@ impl Meter {
         self.take_over(1);
     }
 
-    pub(super) fn before_giving(&self) {
-        self.lap(|it, nanos| it.busy += nanos);
-    }
-
     pub(super) fn given(&self) {
         self.facts.count(|it| it.given += 1);
-        self.lap(|it, nanos| it.choked += nanos);
+        self.choked();
     }
 
     /// Another worker of the stage has taken them and hands them over.
     pub(super) fn take_over(&self, items: u64) {
         self.in_hand.set(self.in_hand.get() + items);
-        if self.since.get().is_some() {
-            self.facts.count(|it| it.measured += items * self.weight.get());
-        }
-        self.lap(|it, nanos| it.starved += nanos);
+        self.starved();
     }
 
     /// Others have worked on what is in hand, for so long; the wait for them is not counted.
     pub(super) fn was_away(&self, spent: Duration) {
         self.facts.count(|it| it.away += spent.as_nanos() as u64);
-        self.lap(|_, _| {});
+        self.lap(|it| &mut it.apart);
+    }
+
+    /// It has waited for items until now.
+    #[inline(always)]
+    pub(super) fn starved(&self) {
+        self.lap(|it| &mut it.starved);
+    }
+
+    /// It has been at work until now.
+    #[inline(always)]
+    pub(super) fn worked(&self) {
+        self.lap(|it| &mut it.busy);
+    }
+
+    /// It has waited to give until now, or for its turn.
+    #[inline(always)]
+    pub(super) fn choked(&self) {
+        self.lap(|it| &mut it.choked);
     }
 
     /// Hands all that is in hand to another worker of the stage.
@@ -160,15 +271,22 @@ impl Meter {
         }
     }
 
-    fn lap(&self, add: impl FnOnce(&mut super::report::Counts, Nanos)) {
+    #[inline(always)]
+    fn lap(&self, part: impl FnOnce(&mut Times) -> &mut Nanos) {
         if let Some(since) = self.since.get() {
-            let now = now();
-            self.facts.count(|it| add(it, (now - since) * self.weight.get()));
-            self.since.set(Some(now));
+            self.lapse(since, part);
         }
     }
-}
 
-fn now() -> Nanos {
-    Scheduler::active().map_or(0, |it| it.home.clock.now())
+    #[cold]
+    fn lapse(&self, since: Nanos, part: impl FnOnce(&mut Times) -> &mut Nanos) {
+        let now = self.home.clock.now();
+        let (mut times, mut past) = (Times::default(), self.past.get());
+        *part(&mut times) = now - since;
+        past.lately.add(times);
+        past.until = now;
+        self.past.set(past);
+        self.facts.spent(times);
+        self.since.set(Some(now));
+    }
 }

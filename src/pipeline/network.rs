@@ -192,6 +192,7 @@ fn conclude(
     ended: thread::Result<Result<(), Stop>>,
     unwanted: &Reason,
 ) -> Option<Cause> {
+    meter.ended();
     match &ended {
         Ok(Ok(())) => meter.all_delivered(),
         Ok(Err(Stop::Unwanted | Stop::Halted(_))) => meter.all_returned(),
@@ -298,11 +299,14 @@ impl<T> Inlet<T> {
                 self.count();
                 Ok(Some(item))
             }
-            Err(Halt::Closed) => {
+            Err(why) => {
+                self.meter.starved();
+                if why != Halt::Closed {
+                    return Err(why.into());
+                }
                 self.meter.inlet_closed();
                 Ok(None)
             }
-            Err(why) => Err(why.into()),
         }
     }
 }
@@ -336,7 +340,12 @@ impl<U> Emit<U> {
     /// Sends, counted and timed.
     #[inline(always)]
     fn send(&self, item: Item<U>) -> Result<(), SendError<Item<U>>> {
-        self.meter.before_giving();
-        self.to.send(item).inspect(|()| self.meter.given())
+        self.meter.worked();
+        let sent = self.to.send(item);
+        match &sent {
+            Ok(()) => self.meter.given(),
+            Err(_) => self.meter.choked(),
+        }
+        sent
     }
 }

@@ -3,6 +3,7 @@
 //! Always: of each stage `taken = delivered + failed + returned`, and what a stage gave is what the
 //! stages behind it took, whatever ended the network.
 
+use super::meter::Times;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
@@ -16,13 +17,9 @@ pub(super) struct Counts {
     pub(super) delivered: u64,
     pub(super) failed: u64,
     pub(super) returned: u64,
-    /// Items whose time was taken, and how it went, in nanoseconds.
-    pub(super) measured: u64,
-    pub(super) busy: u64,
-    /// Time at work on other threads, of all items.
+    /// Nanoseconds at work on other threads, of all items.
     pub(super) away: u64,
-    pub(super) starved: u64,
-    pub(super) choked: u64,
+    times: Times,
 }
 
 /// A stage while it runs.
@@ -78,12 +75,14 @@ impl Facts {
         self.counts.set(counts);
     }
 
+    /// The time of a worker went so.
+    pub(super) fn spent(&self, times: Times) {
+        self.count(|it| it.times.add(times));
+    }
+
     fn report(&self) -> StageReport {
         let counts = self.counts.get();
-        let scaled = |nanos: u64| {
-            let items = counts.taken.max(1) as f64 / counts.measured.max(1) as f64;
-            Duration::from_nanos((nanos as f64 * items) as u64)
-        };
+        let Times { busy, starved, choked, .. } = counts.times;
         StageReport {
             name: self.name.clone(),
             workers: self.workers,
@@ -92,9 +91,9 @@ impl Facts {
             delivered: counts.delivered,
             failed: counts.failed,
             returned: counts.returned,
-            busy: scaled(counts.busy) + Duration::from_nanos(counts.away),
-            blocked_on_input: scaled(counts.starved),
-            blocked_on_output: scaled(counts.choked),
+            busy: Duration::from_nanos(busy.saturating_add(counts.away)),
+            blocked_on_input: Duration::from_nanos(starved),
+            blocked_on_output: Duration::from_nanos(choked),
         }
     }
 }
@@ -124,9 +123,10 @@ pub struct EdgeReport {
 
 /// What one stage did.
 ///
-/// The times are those of one item in 64, and in 512 after the first 4,096 of a worker, scaled up,
-/// summed over the workers of the stage; those of work on other OS threads are of all items,
-/// without the way there.
+/// The times are summed over the workers of the stage, and never more than those were there for.
+/// They are measured where items take long; where many pass in a short time one of up to 512 is,
+/// and how the time of the others went is estimated from those. Work on other OS threads is
+/// measured there, without the way.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StageReport {
@@ -146,11 +146,12 @@ pub struct StageReport {
     /// Items it took and had in hand when nobody wanted them any more, or it was stopped: handed
     /// back, as far as the pipeline goes.
     pub returned: u64,
-    /// Time at work.
+    /// Time at work; so is that in which an item rests before it is tried again.
     pub busy: Duration,
     /// Time in which it waited for items.
     pub blocked_on_input: Duration,
-    /// Time in which it waited for the next stage.
+    /// Time in which it waited for the next stage, for its turn, or for items to leave where they
+    /// may not all be [on the way](super::Sink::in_flight).
     pub blocked_on_output: Duration,
 }
 
@@ -230,12 +231,13 @@ impl Report {
         text
     }
 
-    /// What passed, how fast, and how long who gave it waited.
-    fn rate(&self, EdgeReport { from, items, .. }: &EdgeReport) -> String {
+    /// What passed, how fast, and how long who gives there and who takes there waited in all.
+    fn rate(&self, EdgeReport { from, to, items }: &EdgeReport) -> String {
         let seconds = self.elapsed.as_secs_f64();
         let rate = if seconds > 0.0 { *items as f64 / seconds } else { 0.0 };
-        let blocked = self.stages[*from].blocked_on_output;
-        format!("{items} items, {rate:.0}/s, blocked {blocked:.1?}")
+        let (room, input) =
+            (self.stages[*from].blocked_on_output, self.stages[*to].blocked_on_input);
+        format!("{items} items, {rate:.0}/s, no room {room:.1?}, no input {input:.1?}")
     }
 }
 

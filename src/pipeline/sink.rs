@@ -289,7 +289,10 @@ impl<'env, T: 'static> Pipeline<'env, T> {
     pub fn into_channel(self, to: Sender<T>) -> Sink<'env, ()> {
         self.sink("into_channel", move |inlet| {
             while let Some(item) = inlet.next()? {
-                if let Err(error) = to.send(item.value) {
+                inlet.meter.worked();
+                let sent = to.send(item.value);
+                inlet.meter.choked();
+                if let Err(error) = sent {
                     inlet.meter.all_returned();
                     let ended = error.why == Halt::Closed;
                     return if ended { Ok(()) } else { Err(error.why.into()) };

@@ -39,7 +39,15 @@ where
         emit.meter.facts.expect(|| items.size_hint());
         loop {
             emit.meter.all_delivered();
-            let ticket = gate.as_mut().map(Gate::admit).transpose()?;
+            let ticket = match &mut gate {
+                None => None,
+                Some(gate) => {
+                    emit.meter.worked();
+                    let ticket = gate.admit();
+                    emit.meter.choked();
+                    Some(ticket?)
+                }
+            };
             emit.meter.before_taking();
             let Some(value) = items.next() else { return at_the_end() };
             emit.meter.taken();

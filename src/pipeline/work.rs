@@ -128,8 +128,10 @@ fn labour_in_turn<T, U>(
                 handle(item, Some(&turn), emit, &work)?;
                 emit.meter.all_delivered();
             }
-            Err(Halt::Closed) => return Ok(()),
-            Err(why) => return Err(why.into()),
+            Err(why) => {
+                emit.meter.starved();
+                return if why == Halt::Closed { Ok(()) } else { Err(why.into()) };
+            }
         }
     }
 }
@@ -143,7 +145,12 @@ fn handle<T, U>(
     work: impl Fn(T) -> Result<Worked<U>, Stop>,
 ) -> Result<(), Stop> {
     let worked = work(item.value)?;
-    turn.map_or(Ok(()), Turn::come)?;
+    if let Some(turn) = turn {
+        emit.meter.worked();
+        let come = turn.come();
+        emit.meter.choked();
+        come?;
+    }
     match worked {
         Worked::Give(value) => emit.give(value, item.ticket)?,
         Worked::LeaveOut => {}
