@@ -182,9 +182,10 @@ impl<'env, T: 'static> Pipeline<'env, T> {
     /// have one worker.
     ///
     /// # Panics
-    /// If that is zero.
+    /// If that is zero, or more than 65,536.
     pub fn workers(mut self, count: usize) -> Pipeline<'env, T> {
         assert!(count > 0, "a stage without workers");
+        assert!(count <= 1 << 16, "a stage of {count} workers");
         self.settings.workers = Some(count);
         self
     }

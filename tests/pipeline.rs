@@ -450,6 +450,7 @@ fn what_has_no_workers_or_size_is_refused() {
     assert!(refused(|| drop(pipeline::from_iter(0..1).batch(0))));
     assert!(refused(|| drop(pipeline::from_iter(0..1).window(0))));
     assert!(refused(|| drop(pipeline::from_iter(0..1).round_robin(0, |_, it| it))));
+    assert!(refused(|| drop(pipeline::from_iter(0..1).map(|it| it).workers(usize::MAX))));
     assert!(refused(|| drop(pipeline::from_iter(0..1).count().in_flight(0))));
 }
 

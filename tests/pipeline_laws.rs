@@ -6,10 +6,12 @@ mod support;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::time::Duration;
 use support::report::conserves;
 use tasklets::explore::Explore;
 use tasklets::pipeline::{self, Cause, Done, Error, OnError, Pipeline, Report, Sink, from_iter};
+use tasklets::shared::{self, Workers};
 use tasklets::{Halt, Never, Receiver, Runtime, channel, snapshot, spawn, yield_now};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -141,7 +143,13 @@ fn letters(aside: &Aside) -> OnError<u32, &'static str> {
     OnError::dead_letter(dead)
 }
 
-const STAGES: [Row; 32] = [
+/// Workers that have nothing to do in a run that is explored.
+fn group() -> &'static Workers {
+    static GROUP: LazyLock<Workers> = LazyLock::new(|| shared::workers(1).unwrap());
+    &GROUP
+}
+
+const STAGES: [Row; 38] = [
     row("map", &[1, 2, 3], &[], |it, _| it.map(|it| it + 1)),
     row("map by two", &[0, 1, 2], &[], |it, _| it.map(slowly).workers(2)),
     any_order("map in any order", |it, _| it.map(slowly).workers(2).unordered()),
@@ -159,6 +167,17 @@ const STAGES: [Row; 32] = [
         it.inspect(move |it| aside.borrow_mut().push(*it))
     }),
     row("flat_map", &[1, 2, 2], &[], |it, _| it.flat_map(|it| vec![it; it as usize])),
+    row("flat_map by two", &[0, 0, 1, 1], &[], |it, _| {
+        it.take(2).flat_map(|it| [slowly(it), it]).workers(2)
+    }),
+    row("collect", &[0, 2], &[1], |it, aside| {
+        let (failed, aside) = (Rc::default(), aside.clone());
+        let fails = it.try_map_or(OnError::collect(Rc::clone(&failed)), not_one);
+        fails.inspect(move |_| {
+            let failed: &RefCell<Vec<pipeline::Failed<u32, &str>>> = &failed;
+            aside.borrow_mut().extend(failed.borrow_mut().drain(..).map(|it| it.item));
+        })
+    }),
     row("scan", &[0, 1, 3], &[], |it, _| it.scan(0, |sum, it| (*sum += it, *sum).1)),
     row("take", &[0, 1], &[], |it, _| it.take(2)),
     row("take none", &[], &[], |it, _| it.take(0)),
@@ -182,6 +201,16 @@ const STAGES: [Row; 32] = [
     any_order("round_robin", |it, _| it.round_robin(2, |_, share| share)),
     row("on_pool", &[1, 2, 3], &[], |it, _| it.on_pool().map(|it| it + 1).workers(2)),
     row("skip on_pool", &[0, 2], &[], |it, _| it.on_pool().try_map_or(OnError::skip(), not_one)),
+    row("flat_map on_pool", &[1, 2, 2], &[], |it, _| {
+        it.on_pool().flat_map(|it| vec![it; it as usize]).workers(2)
+    }),
+    row("on_workers", &[1, 2, 3], &[], |it, _| it.on_workers(group()).map(|it| it + 1)),
+    row("skip on_workers", &[0, 2], &[], |it, _| {
+        it.on_workers(group()).try_map_or(OnError::skip(), not_one)
+    }),
+    any_order("on_workers in any order", |it, _| {
+        it.on_workers(group()).inspect(|_| {}).workers(2).unordered()
+    }),
     row("filter on_pool", &[2], &[], |it, _| {
         it.on_pool().filter(|it| *it > 0).on_pool().filter_map(|it| (it > 1).then_some(it))
     }),

@@ -10,11 +10,12 @@
 use super::Cause;
 use super::Pipeline;
 use super::hands::{Hands, Outcome, Place};
+use super::meter::Meter;
 use super::network::{Emit, Inlet, Item, Stop, Ticket};
 use super::order::{Row, Turn};
 use super::policy::{Failed, OnError, Tried};
 use super::work::Worked;
-use crate::channel::{Receiver, Sender, channel};
+use crate::channel::{Receiver, Sender};
 use crate::error::Halt;
 use crate::select;
 use crate::shared::Workers;
@@ -31,6 +32,9 @@ const LOAD: Duration = Duration::from_millis(1);
 
 /// Items that go to another thread together, at most.
 const ITEMS_MAX: usize = 64;
+
+/// Loads that are away at a time, at most, unless there are more workers.
+const LANES: usize = 1_024;
 
 /// Stages that give values of type `T` to one whose work is done on other OS threads.
 ///
@@ -154,6 +158,26 @@ impl<'env, T: Send + 'static> Elsewhere<'env, T> {
         self.sure("filter_map", move |value| f(value).into())
     }
 
+    /// As [`Pipeline::flat_map`]; all that comes of an item is made there before any is given.
+    ///
+    /// ```
+    /// use tasklets::{pipeline, run, shared};
+    /// let workers = shared::workers(2).unwrap();
+    /// let words = run(|| {
+    ///     let lines = pipeline::from_iter(["to be", "or not", "to be"]).on_workers(&workers);
+    ///     let words = lines.flat_map(|it| it.split(' ').map(String::from).collect::<Vec<_>>());
+    ///     words.collect::<Vec<_>>().run().unwrap().value
+    /// });
+    /// assert_eq!(words.join(" "), "to be or not to be");
+    /// ```
+    pub fn flat_map<I>(self, f: impl Fn(T) -> I + Send + Sync + 'static) -> Pipeline<'env, I::Item>
+    where
+        I: IntoIterator,
+        I::Item: Send + 'static,
+    {
+        self.sure("flat_map", move |value| Worked::Several(f(value).into_iter().collect()))
+    }
+
     /// As [`Pipeline::inspect`].
     pub fn inspect(self, f: impl Fn(&T) + Send + Sync + 'static) -> Pipeline<'env, T> {
         self.sure("inspect", move |value| {
@@ -186,29 +210,26 @@ impl<'env, T: Send + 'static> Elsewhere<'env, T> {
             let facts = net.stage(kind, &settings);
             let inlet = net.inlet(before, &facts);
             let (to, outlet) = net.outlet(&facts);
-            let (give, loads) = channel();
+            let (give, loads) = net.inside(&facts, "loads");
             let (hands, ends) = Hands::new(self.place, workers, work);
             let hands = Rc::new(hands);
-            let lanes = workers * hands.loads_each();
+            let lanes = (workers * hands.loads_each()).min(workers.max(LANES));
             // How many items make a load; lanes find out, each for all.
             let (size, on_error) = (Rc::new(Cell::new(1)), Rc::new(on_error));
             for _ in 0..lanes {
                 let meter = inlet.share().meter;
-                let emit = Emit { to: to.clone(), meter: meter.clone() };
                 let lane = Lane {
                     loads: loads.clone(),
-                    emit,
+                    emit: Emit { to: to.clone(), meter: meter.clone() },
                     hands: hands.clone(),
                     on_error: on_error.clone(),
                     size: size.clone(),
                 };
                 net.start(&meter, move || lane.run());
             }
-            let meter = inlet.meter.clone();
-            net.start(&meter, move || gather(&inlet, &give, settings.ordered, &size));
+            net.start(&inlet.meter.clone(), move || gather(&inlet, &give, settings.ordered, &size));
             if let Some(ends) = ends {
-                let meter = Rc::new(super::meter::Meter::new(facts));
-                net.start(&meter, move || ends.wait());
+                net.start(&Rc::new(Meter::new(facts)), move || ends.wait());
             }
             outlet
         })
@@ -329,6 +350,7 @@ impl<T: Send, U: Send, E: Into<Box<dyn Error>> + Send> Lane<T, U, E> {
     fn pass_on(&self, (worked, ticket): (Worked<U>, Ticket)) -> Result<(), Stop> {
         match worked {
             Worked::Give(value) => self.emit.give(value, ticket)?,
+            Worked::Several(all) => self.emit.give_all(all, ticket)?,
             Worked::LeaveOut => {}
             Worked::Failed => {
                 self.emit.meter.failed();

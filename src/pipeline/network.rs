@@ -22,6 +22,7 @@ use crate::tasklet::Builder;
 use crate::trap::shield;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::thread;
@@ -34,21 +35,45 @@ pub(super) struct Item<T> {
 
 /// Lets so many items of a source be on the way: when the last clone is dropped the source is told.
 /// A word, so that an item is not much more than its value.
-pub(super) type Ticket = Option<Rc<Sender<Never>>>;
+pub(super) type Ticket = Option<Rc<Pass>>;
+
+/// What one item, or those that one is made of, have been let in with.
+pub(super) enum Pass {
+    One { _end: Sender<Never> },
+    Two { _both: [Rc<Pass>; 2] },
+}
+
+/// The ticket of what is made of two items.
+pub(super) fn both(one: Ticket, other: Ticket) -> Ticket {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(Rc::new(Pass::Two { _both: [one, other] })),
+        (one, other) => one.or(other),
+    }
+}
 
 /// How many items of a source may be on the way, and those that are.
 pub(super) struct Gate {
     limit: usize,
+    /// Some of them may have left.
     under_way: Vec<Receiver<Never>>,
+    /// When there are so many they are looked through for those that have.
+    look_at: usize,
 }
+
+/// So few are not looked through.
+const FEW: usize = 64;
 
 impl Gate {
     pub(super) fn new(limit: usize) -> Gate {
-        Gate { limit, under_way: Vec::new() }
+        Gate { limit, under_way: Vec::new(), look_at: FEW }
     }
 
     /// Waits until an item more may be on the way.
-    pub(super) fn admit(&mut self) -> Result<Rc<Sender<Never>>, Halt> {
+    pub(super) fn admit(&mut self) -> Result<Rc<Pass>, Halt> {
+        if self.under_way.len() >= self.look_at.min(self.limit.max(FEW)) {
+            self.under_way.retain(|it| it.try_recv() != Err(Halt::Closed));
+            self.look_at = FEW.max(2 * self.under_way.len());
+        }
         if self.under_way.len() == self.limit {
             let mut left: Vec<_> = self.under_way.iter().map(Receiver::receiving).collect();
             let mut arms: Vec<&mut dyn Arm> = left.iter_mut().map(|it| it as _).collect();
@@ -60,9 +85,9 @@ impl Gate {
             drop(left);
             self.under_way.swap_remove(first);
         }
-        let (ticket, left) = channel::channel();
+        let (end, left) = channel::Builder::new().name("on the way").channel();
         self.under_way.push(left);
-        Ok(Rc::new(ticket))
+        Ok(Rc::new(Pass::One { _end: end }))
     }
 }
 
@@ -144,6 +169,25 @@ impl<'scope, 'env> Net<'scope, 'env> {
     pub(super) fn outlet<U>(&self, from: &Rc<Facts>) -> (Sender<Item<U>>, Outlet<U>) {
         let (tx, rx) = channel::Builder::new().name(from.name.as_str()).channel();
         (tx, Outlet { rx, from: from.number, aside: false })
+    }
+
+    /// Where `from` gives what goes to another stage than the next one.
+    pub(super) fn outlet_to<U>(
+        &self,
+        from: &Rc<Facts>,
+        whom: impl fmt::Display,
+    ) -> (Sender<Item<U>>, Outlet<U>) {
+        let (tx, rx) = self.inside(from, whom);
+        (tx, Outlet { rx, from: from.number, aside: false })
+    }
+
+    /// A channel of `stage`, named after it and `what` it is for.
+    pub(super) fn inside<U: 'static>(
+        &self,
+        stage: &Rc<Facts>,
+        what: impl fmt::Display,
+    ) -> (Sender<U>, Receiver<U>) {
+        channel::Builder::new().name(format!("{}, {what}", stage.name)).channel()
     }
 
     /// Starts the worker of a stage that has this meter; what it panics or fails with ends the
@@ -328,6 +372,11 @@ impl<U> Emit<U> {
         })
     }
 
+    /// [`give`](Self::give) for each of `all`.
+    pub(super) fn give_all(&self, all: Vec<U>, ticket: Ticket) -> Result<(), Stop> {
+        all.into_iter().try_for_each(|it| self.give(it, ticket.clone()))
+    }
+
     /// Waits until the next stage takes it; gives it back if that wants no more.
     pub(super) fn offer(&self, item: Item<U>) -> Result<Option<Item<U>>, Stop> {
         match self.send(item) {
@@ -347,5 +396,37 @@ impl<U> Emit<U> {
             Err(_) => self.meter.choked(),
         }
         sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{run, spawn, yield_now};
+
+    #[test]
+    fn a_gate_remembers_few_of_those_that_have_left() {
+        run(|| {
+            let mut gate = Gate::new(1_000_000);
+            for _ in 0..10 * FEW {
+                drop(gate.admit());
+                assert!(gate.under_way.len() <= FEW);
+            }
+            let inside: Vec<_> = (0..10 * FEW).map(|_| gate.admit()).collect();
+            assert!(gate.under_way.len() >= inside.len());
+        });
+    }
+
+    #[test]
+    fn a_gate_that_was_full_forgets_who_has_left() {
+        run(|| {
+            let mut gate = Gate::new(10 * FEW);
+            let inside: Vec<_> = (0..10 * FEW).map(|_| gate.admit().unwrap()).collect();
+            let leaver = spawn(move || (yield_now(), drop(inside)).1);
+            drop(gate.admit().unwrap()); // waits
+            leaver.join().unwrap();
+            (0..10 * FEW).for_each(|_| drop(gate.admit()));
+            assert!(gate.under_way.len() <= FEW);
+        });
     }
 }

@@ -4,7 +4,7 @@
 //! share nothing else. Turn: `Waiting -> Present -> Past`.
 
 use super::network::{Inlet, Item, Stop};
-use crate::channel::{Never, Receiver, Sender, channel};
+use crate::channel::{Builder, Never, Receiver, Sender};
 use crate::error::Halt;
 
 /// An item for one of the workers, and its place among the others.
@@ -41,7 +41,7 @@ pub(super) struct Row {
 impl Row {
     /// The turn after those there are.
     pub(super) fn join(&mut self) -> Turn {
-        let (over, next) = channel();
+        let (over, next) = Builder::new().name("turn").channel();
         Turn { before: self.last.replace(next), _over: over }
     }
 }

@@ -28,7 +28,8 @@ pub struct Failed<T, E> {
 /// What came of trying an item once.
 pub(super) type Tried<T, U, E> = Result<Worked<U>, Failed<T, E>>;
 
-/// What [`try_map_or`](super::Pipeline::try_map_or) does with an item that fails.
+/// What [`try_map_or`](super::Pipeline::try_map_or) and
+/// [`try_for_each_or`](super::Pipeline::try_for_each_or) do with an item that fails.
 ///
 /// ```
 /// use tasklets::pipeline::{self, Failed, OnError};
@@ -111,16 +112,17 @@ impl<T, E> OnError<T, E> {
     pub(super) fn attempt<U>(
         &self,
         item: T,
-        attempt: impl Fn(&T) -> Result<U, E>,
+        mut attempt: impl FnMut(&T) -> Result<U, E>,
     ) -> Result<Worked<U>, Stop>
     where
         E: Into<Box<dyn Error>>,
     {
-        let attempt = |item| match attempt(&item) {
+        let mut attempt = |item| match attempt(&item) {
             Ok(value) => Ok(Worked::Give(value)),
             Err(error) => Err(Failed { item, error }),
         };
-        self.follow(attempt(item), |item| Ok(attempt(item)))
+        let tried = attempt(item);
+        self.follow(tried, |item| Ok(attempt(item)))
     }
 
     /// Follows the first try of an item, by `again` if it is to be tried again.

@@ -11,22 +11,6 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 impl<'env, T: 'static> Pipeline<'env, T> {
-    /// Gives each of the items that `f` makes of one.
-    pub fn flat_map<I>(self, mut f: impl FnMut(T) -> I + 'env) -> Pipeline<'env, I::Item>
-    where
-        I: IntoIterator,
-        I::Item: 'static,
-    {
-        self.process("flat_map", move |inlet, emit: &Emit<I::Item>| {
-            while let Some(item) = inlet.next()? {
-                for value in f(item.value) {
-                    emit.give(value, item.ticket.clone())?;
-                }
-            }
-            Ok(())
-        })
-    }
-
     /// Gives what `f` makes of a state and each item.
     ///
     /// ```
@@ -81,7 +65,8 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         })
     }
 
-    /// Gives at most one item in each `period`; the stages before it wait.
+    /// Gives at most one item in each `period`, which begins when an item has been taken; the stages
+    /// before it wait.
     pub fn throttle(self, period: Duration) -> Pipeline<'env, T> {
         self.process("throttle", move |inlet, emit| {
             let mut next: Option<Instant> = None;
@@ -89,8 +74,8 @@ impl<'env, T: 'static> Pipeline<'env, T> {
                 if let Some(next) = next {
                     sleep_until(next)?;
                 }
-                next = time::now().checked_add(period);
                 emit.give(item.value, item.ticket)?;
+                next = time::now().checked_add(period);
             }
             Ok(())
         })

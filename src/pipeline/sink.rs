@@ -5,8 +5,9 @@
 use super::network::{Failure, Inlet, Net, Stop};
 use super::report::Report;
 use super::unwanted::stop_unwanted;
-use super::{Cause, Error, Pipeline, Settings};
-use crate::channel::{Never, Sender, channel};
+use super::work::Worked;
+use super::{Cause, Error, OnError, Pipeline, Settings};
+use crate::channel::{Builder, Never, Sender, channel};
 use crate::error::{Halt, JoinError};
 use crate::operation::Operation;
 use crate::scope::scope;
@@ -81,7 +82,7 @@ impl<'env, R: 'env> Sink<'env, R> {
         let in_flight = self.in_flight;
         let value = scope(|scope| {
             let (stages, edges, failed) = (stages.clone(), edges.clone(), failed.clone());
-            let (leaving, left) = channel();
+            let (leaving, left) = Builder::new().name("stages that leave").channel();
             let net = Net {
                 scope,
                 stages,
@@ -235,6 +236,38 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         self.sink("try_for_each", move |inlet| {
             while let Some(item) = inlet.next()? {
                 f(item.value).map_err(|it| Stop::Failed(Cause::Failed(it.into())))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// [`try_for_each`](Self::try_for_each) with an `f` that may fail: then `on_error` says what to
+    /// do.
+    ///
+    /// ```
+    /// use tasklets::pipeline::{self, OnError};
+    /// use tasklets::run;
+    /// let mut sum = 0;
+    /// let done = run(|| {
+    ///     let words = pipeline::from_iter(["1", "two", "3"]);
+    ///     let add = |it: &&str| it.parse().map(|it: i32| sum += it);
+    ///     words.try_for_each_or(OnError::skip(), add).run()
+    /// });
+    /// assert_eq!((done.unwrap().report.stages[1].failed, sum), (1, 4));
+    /// ```
+    pub fn try_for_each_or<E>(
+        self,
+        on_error: OnError<T, E>,
+        mut f: impl FnMut(&T) -> Result<(), E> + 'env,
+    ) -> Sink<'env, ()>
+    where
+        E: Into<Box<dyn error::Error>> + 'static,
+    {
+        self.sink("try_for_each", move |inlet| {
+            while let Some(item) = inlet.next()? {
+                if let Worked::Failed = on_error.attempt(item.value, &mut f)? {
+                    inlet.meter.failed();
+                }
             }
             Ok(())
         })

@@ -3,7 +3,7 @@
 //! Always: a branch is run with the pipeline it was taken from, and has ended when that has.
 
 use super::Pipeline;
-use super::network::{Emit, Inlet, Item, Net, Outlet, Stop};
+use super::network::{self, Emit, Inlet, Item, Net, Outlet, Stop};
 use super::sink::Sink;
 use crate::select;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
@@ -76,7 +76,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
             let facts = net.stage(kind, &settings);
             let inlet = net.inlet(before, &facts);
             let (to, outlet) = net.outlet(&facts);
-            let (aside, branched) = net.outlet(&facts);
+            let (aside, branched) = net.outlet_to(&facts, "aside");
             let branched = Outlet { aside: true, ..branched };
             branch(Pipeline::new(move |_, _| branched)).attach(net);
             let give = |to| Emit { to, meter: inlet.meter.clone() };
@@ -123,7 +123,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
     pub fn zip<U: 'static>(self, other: Pipeline<'env, U>) -> Pipeline<'env, (T, U)> {
         self.join("zip", other, |left, right, emit: &Emit<(T, U)>| {
             while let Some((one, two)) = both(left, right)? {
-                emit.give((one.value, two.value), one.ticket)?;
+                emit.give((one.value, two.value), network::both(one.ticket, two.ticket))?;
                 left.meter.all_delivered();
             }
             left.meter.all_returned();
@@ -243,7 +243,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
             let mut shares = Shares::new();
             let mut copies = Vec::new();
             for nth in 0..count {
-                let (to, outlet) = net.outlet(&facts);
+                let (to, outlet) = net.outlet_to(&facts, nth);
                 shares.push(Some(Emit { to, meter: inlet.meter.clone() }));
                 copies.push(branch(nth, Pipeline::new(move |_, _| outlet)).make(net));
             }

@@ -4,10 +4,10 @@
 //! Worker: `Taking -> Working -> (its turn) -> Giving -> Taking`.
 
 use super::Pipeline;
-use super::network::{Emit, Inlet, Item, Stop};
+use super::network::{Emit, Inlet, Item, Stop, Ticket};
 use super::order::{Job, Turn, line_up};
 use super::policy::OnError;
-use crate::channel::{Receiver, channel};
+use crate::channel::Receiver;
 use crate::error::Halt;
 use std::error::Error;
 use std::rc::Rc;
@@ -20,25 +20,35 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         kind: &'static str,
         work: impl Fn(T) -> Result<Worked<U>, Stop> + 'env,
     ) -> Pipeline<'env, U> {
+        self.stage_of(kind, move |from, emit| match from {
+            Input::Inlet(inlet) => inlet.each(|item| handle(item, None, emit, &work)),
+            Input::Row(row) => in_turn(row, emit, |item, turn| handle(item, turn, emit, &work)),
+        })
+    }
+
+    /// [`stage`](Self::stage) with workers that do all of their work themselves.
+    fn stage_of<U: 'static>(
+        self,
+        kind: &'static str,
+        worker: impl Fn(&Input<T>, &Emit<U>) -> Result<(), Stop> + 'env,
+    ) -> Pipeline<'env, U> {
         Pipeline::new(move |net, settings| {
             let before = self.make(net);
             let facts = net.stage(kind, &settings);
             let inlet = net.inlet(before, &facts);
             let (to, outlet) = net.outlet(&facts);
-            let work = Rc::new(work);
+            let worker = Rc::new(worker);
             let row = (settings.ordered && facts.workers > 1).then(|| {
-                let (tx, row) = channel();
+                let (tx, row) = net.inside(&facts, "row");
                 let whole = inlet.share();
                 net.start(&whole.meter.clone(), move || line_up(&whole, &tx));
                 row
             });
             for _ in 0..facts.workers {
-                let (inlet, work, row) = (inlet.share(), work.clone(), row.clone());
+                let (inlet, worker, row) = (inlet.share(), worker.clone(), row.clone());
                 let emit = Emit { to: to.clone(), meter: inlet.meter.clone() };
-                net.start(&inlet.meter.clone(), move || match row {
-                    None => labour(&inlet, &emit, &*work),
-                    Some(row) => labour_in_turn(&row, &emit, &*work),
-                });
+                let from = row.map_or_else(|| Input::Inlet(inlet), Input::Row);
+                net.start(&emit.meter.clone(), move || worker(&from, &emit));
             }
             outlet
         })
@@ -81,6 +91,35 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         self.stage("filter_map", move |value| Ok(f(value).into()))
     }
 
+    /// Gives each of the items that `f` makes of one.
+    ///
+    /// One at a time, as they are asked for; but if several [workers](Self::workers) keep the order
+    /// each makes all that come of an item before its turn, so that they can work at the same time.
+    ///
+    /// ```
+    /// use tasklets::{pipeline, run};
+    /// let done = run(|| {
+    ///     let numbers = pipeline::from_iter([3, 1, 2]);
+    ///     numbers.flat_map(|it| 0..it).workers(2).collect::<Vec<_>>().run()
+    /// });
+    /// assert_eq!(done.unwrap().value, [0, 1, 2, 0, 0, 1]);
+    /// ```
+    pub fn flat_map<I>(self, f: impl Fn(T) -> I + 'env) -> Pipeline<'env, I::Item>
+    where
+        I: IntoIterator,
+        I::Item: 'static,
+    {
+        self.stage_of("flat_map", move |from, emit| match from {
+            Input::Inlet(inlet) => inlet.each(|Item { value, ticket }| {
+                f(value).into_iter().try_for_each(|it| emit.give(it, ticket.clone()))
+            }),
+            Input::Row(row) => in_turn(row, emit, |Item { value, ticket }, turn| {
+                let all = f(value).into_iter().collect();
+                give(Worked::Several(all), ticket, turn, emit)
+            }),
+        })
+    }
+
     /// Shows each item to `f` and gives it on.
     pub fn inspect(self, f: impl Fn(&T) + 'env) -> Pipeline<'env, T> {
         self.stage("inspect", move |value| {
@@ -93,6 +132,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
 /// What came of the work on an item.
 pub(super) enum Worked<U> {
     Give(U),
+    Several(Vec<U>),
     /// It is not to go on.
     LeaveOut,
     /// It failed, and that has been seen to.
@@ -105,27 +145,26 @@ impl<U> From<Option<U>> for Worked<U> {
     }
 }
 
-/// What each worker does if the order does not matter.
-fn labour<T, U>(
-    inlet: &Inlet<T>,
-    emit: &Emit<U>,
-    work: impl Fn(T) -> Result<Worked<U>, Stop>,
-) -> Result<(), Stop> {
-    inlet.each(|item| handle(item, None, emit, &work))
+/// Where a worker takes its items from.
+enum Input<T: 'static> {
+    /// Whoever comes first has the item.
+    Inlet(Inlet<T>),
+    /// Each has its turn.
+    Row(Receiver<Job<T>>),
 }
 
-/// What each worker does if it does.
-fn labour_in_turn<T, U>(
+/// Does `work` on each item of a row.
+fn in_turn<T, U>(
     row: &Receiver<Job<T>>,
     emit: &Emit<U>,
-    work: impl Fn(T) -> Result<Worked<U>, Stop>,
+    work: impl Fn(Item<T>, Option<&Turn>) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     loop {
         emit.meter.before_taking();
         match row.recv() {
             Ok(Job { item, turn }) => {
                 emit.meter.take_over(1);
-                handle(item, Some(&turn), emit, &work)?;
+                work(item, Some(&turn))?;
                 emit.meter.all_delivered();
             }
             Err(why) => {
@@ -144,7 +183,17 @@ fn handle<T, U>(
     emit: &Emit<U>,
     work: impl Fn(T) -> Result<Worked<U>, Stop>,
 ) -> Result<(), Stop> {
-    let worked = work(item.value)?;
+    give(work(item.value)?, item.ticket, turn, emit)
+}
+
+/// Gives on what has been made of an item, in its turn.
+#[inline(always)]
+fn give<U>(
+    worked: Worked<U>,
+    ticket: Ticket,
+    turn: Option<&Turn>,
+    emit: &Emit<U>,
+) -> Result<(), Stop> {
     if let Some(turn) = turn {
         emit.meter.worked();
         let come = turn.come();
@@ -152,7 +201,8 @@ fn handle<T, U>(
         come?;
     }
     match worked {
-        Worked::Give(value) => emit.give(value, item.ticket)?,
+        Worked::Give(value) => emit.give(value, ticket)?,
+        Worked::Several(all) => emit.give_all(all, ticket)?,
         Worked::LeaveOut => {}
         Worked::Failed => emit.meter.failed(),
     }
