@@ -36,7 +36,8 @@
 //! [`run`](Sink::run) returns an [`Error`] with the name of the stage, when nothing runs any more.
 //! [`OnError`] says what else to do with an item that fails. A sink that wants no more (such as
 //! [`take`](Pipeline::take)) ends the stages before it; what they have in hand is *returned*: each
-//! item is delivered, failed or returned, and the [`Report`] counts all three at each stage.
+//! item is delivered, failed or returned, and the [`Report`] counts all three at each stage. Items
+//! that are returned are dropped, or [handed back](Pipeline::handing_back).
 //!
 //! A stage ends as soon as all that it gives to have ended, also while it waits, for items or in a
 //! closure: its operations then fail with [`Halt::Cancelled`](crate::Halt::Cancelled). What it
@@ -111,8 +112,10 @@ pub use source::{from_channel, from_iter, lines, tick, walk};
 
 use network::{Emit, Inlet, Net, Outlet, Stop};
 use std::any::Any;
+use std::cell::RefCell;
 use std::error;
 use std::fmt;
+use std::rc::Rc;
 
 /// Stages that give values of type `T`.
 ///
@@ -134,11 +137,13 @@ pub(crate) struct Settings {
     /// One, unless it is said.
     workers: Option<usize>,
     ordered: bool,
+    /// A `RefCell<Vec<_>>` for what the stage was to give and nobody took.
+    back: Option<Rc<dyn Any>>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { name: None, workers: None, ordered: true }
+        Settings { name: None, workers: None, ordered: true, back: None }
     }
 }
 
@@ -187,6 +192,32 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         assert!(count > 0, "a stage without workers");
         assert!(count <= 1 << 16, "a stage of {count} workers");
         self.settings.workers = Some(count);
+        self
+    }
+
+    /// Puts into `rest` what the stage added last was to give and nobody wanted any more, and what
+    /// the stage behind it had taken and not begun to work on, when the pipeline has ended before
+    /// its time: others may go on with the rest of a source.
+    ///
+    /// What is worked on then is not among them, nor what other stages have made of such items:
+    /// each can be told where that goes. In no certain order.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use std::rc::Rc;
+    /// use tasklets::{channel, pipeline, run, spawn};
+    /// run(|| {
+    ///     let (tx, rx) = channel();
+    ///     spawn(move || tx.send_all(1..=9));
+    ///     let rest = Rc::new(RefCell::default());
+    ///     let source = pipeline::from_channel(rx.clone()).handing_back(rest.clone());
+    ///     let first = source.take(3).collect::<Vec<_>>().run().unwrap();
+    ///     let left: Vec<i32> = rest.take().into_iter().chain(rx).collect();
+    ///     assert_eq!((first.value, left), (vec![1, 2, 3], vec![4, 5, 6, 7, 8, 9]));
+    /// });
+    /// ```
+    pub fn handing_back(mut self, rest: Rc<RefCell<Vec<T>>>) -> Pipeline<'env, T> {
+        self.settings.back = Some(rest);
         self
     }
 

@@ -14,6 +14,7 @@ use super::meter::Meter;
 use super::network::{Emit, Inlet, Item, Stop, Ticket};
 use super::order::{Row, Turn};
 use super::policy::{Failed, OnError, Tried};
+use super::report::Facts;
 use super::work::Worked;
 use crate::channel::{Receiver, Sender};
 use crate::error::Halt;
@@ -211,7 +212,7 @@ impl<'env, T: Send + 'static> Elsewhere<'env, T> {
             let inlet = net.inlet(before, &facts);
             let (to, outlet) = net.outlet(&facts);
             let (give, loads) = net.inside(&facts, "loads");
-            let (hands, ends) = Hands::new(self.place, workers, work);
+            let (hands, ends) = Hands::new(self.place, workers, inlet.before().keeps(), work);
             let hands = Rc::new(hands);
             let lanes = (workers * hands.loads_each()).min(workers.max(LANES));
             // How many items make a load; lanes find out, each for all.
@@ -220,6 +221,7 @@ impl<'env, T: Send + 'static> Elsewhere<'env, T> {
                 let meter = inlet.share().meter;
                 let lane = Lane {
                     loads: loads.clone(),
+                    before: inlet.before().clone(),
                     emit: Emit { to: to.clone(), meter: meter.clone() },
                     hands: hands.clone(),
                     on_error: on_error.clone(),
@@ -263,11 +265,17 @@ fn gather<T>(
                 items: std::mem::take(&mut items),
                 turn: ordered.then(|| row.join()),
             }) -> sent if !items.is_empty() => {
-                sent.map_err(|it| it.why)?;
+                if let Err(unsent) = sent {
+                    unsent.value.items.into_iter().for_each(|it| inlet.hand_back(it.value));
+                    return Err(unsent.why.into());
+                }
                 inlet.meter.hand_over();
             }
             recv(inlet.rx) -> item if open && items.len() < size.get() => {
-                match inlet.took(item)? {
+                let took = inlet.took(item).inspect_err(|_| {
+                    items.drain(..).for_each(|it: Item<T>| inlet.hand_back(it.value));
+                });
+                match took? {
                     Some(item) => items.push(item),
                     None => open = false,
                 }
@@ -283,6 +291,8 @@ type Settled<U> = Result<(Worked<U>, Ticket), Stop>;
 /// Who sees to one load at a time.
 struct Lane<T: 'static, U: 'static, E: 'static> {
     loads: Receiver<Load<T>>,
+    /// The stage that gives the items.
+    before: Rc<Facts>,
     emit: Emit<U>,
     hands: Rc<Hands<T, Tried<T, U, E>>>,
     on_error: Rc<OnError<T, E>>,
@@ -312,33 +322,60 @@ impl<T: Send, U: Send, E: Into<Box<dyn Error>> + Send> Lane<T, U, E> {
         meter.take_over(items.len() as u64);
         let (values, tickets): (Vec<_>, Vec<_>) =
             items.into_iter().map(|it| (it.value, it.ticket)).unzip();
-        let Outcome { results, spent } = self.hands.work(values)?;
+        let Outcome { results, left, spent } = self.work(values)?;
+        left.into_iter().for_each(|it| self.before.hand_back(it));
         meter.was_away(spent);
         self.adapt(tickets.len(), spent);
         let left = tickets.len() - results.len();
-        let mut settled =
-            results.into_iter().zip(tickets).map(|(it, ticket)| self.settle(it, ticket));
+        let mut results = results.into_iter().zip(tickets);
         match turn {
-            None => settled.try_for_each(|it| self.pass_on(it?))?,
+            None => {
+                let mut settled = results.by_ref().map(|(it, ticket)| self.settle(it, ticket));
+                let passed = settled.try_for_each(|it| self.pass_on(it?));
+                self.leave(results.map(|it| it.0));
+                passed?;
+            }
             Some(turn) => {
+                let settled = results.by_ref().map(|(it, ticket)| self.settle(it, ticket));
                 // What is tried again does not keep others of their turn from theirs.
                 let settled = until_first_error(settled);
                 meter.worked();
                 let come = turn.come();
                 meter.choked();
-                come?;
-                settled.into_iter().try_for_each(|it| self.pass_on(it?))?;
+                let mut settled = settled.into_iter();
+                let passed = come.map_err(Stop::from);
+                let passed = passed.and_then(|()| settled.try_for_each(|it| self.pass_on(it?)));
+                let stage = &meter.facts;
+                settled.flatten().for_each(|(worked, _)| worked.hand_back(stage));
+                self.leave(results.map(|it| it.0));
+                passed?;
             }
         }
         // Who worked on it was told to leave the rest.
         if left > 0 { Err(Stop::Unwanted) } else { Ok(()) }
     }
 
+    /// Has `values` worked on; what comes of them when it has been stopped is handed back.
+    fn work(&self, values: Vec<T>) -> Result<Outcome<T, Tried<T, U, E>>, Stop> {
+        self.hands.work(values).map_err(|(stop, late)| {
+            if let Some(Outcome { results, left, .. }) = late {
+                self.leave(results.into_iter());
+                left.into_iter().for_each(|it| self.before.hand_back(it));
+            }
+            stop
+        })
+    }
+
+    /// Hands back what nobody will take.
+    fn leave(&self, results: impl Iterator<Item = thread::Result<Tried<T, U, E>>>) {
+        results.flatten().flatten().for_each(|it| it.hand_back(&self.emit.meter.facts));
+    }
+
     /// What becomes of an item of which that came.
     fn settle(&self, result: thread::Result<Tried<T, U, E>>, ticket: Ticket) -> Settled<U> {
         let tried = result.map_err(|panic| Stop::Failed(Cause::Panicked(panic)))?;
         let worked = self.on_error.follow(tried, |item| {
-            let Outcome { mut results, spent } = self.hands.work(vec![item])?;
+            let Outcome { mut results, spent, .. } = self.work(vec![item])?;
             self.emit.meter.was_away(spent);
             let result = results.pop().ok_or(Stop::Unwanted)?;
             result.map_err(|panic| Stop::Failed(Cause::Panicked(panic)))

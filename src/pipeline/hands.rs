@@ -12,7 +12,9 @@ use crate::operation::Operation;
 use crate::shared::{self, Receiver, Remote, Sender, Which, Workers};
 use crate::time::now;
 use crate::trap::shield;
+use parking_lot::Mutex;
 use std::io;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,20 +43,33 @@ impl Place<'_> {
 }
 
 /// What came of a load: of each item in turn, up to the first that panicked, or that was not wanted
-/// any more; and how long it took.
-pub(super) struct Outcome<R: 'static> {
+/// any more; those behind it, if they are kept; and how long it took.
+pub(super) struct Outcome<T: 'static, R: 'static> {
     pub(super) results: Vec<thread::Result<R>>,
+    pub(super) left: Vec<T>,
     pub(super) spent: Duration,
 }
+
+impl<T, R> Outcome<T, R> {
+    /// Nobody has begun.
+    fn none(left: Vec<T>) -> Outcome<T, R> {
+        Outcome { results: Vec::new(), left, spent: Duration::ZERO }
+    }
+}
+
+/// Why there is no outcome, and what there is of it all the same.
+pub(super) type Unfinished<T, R> = (Stop, Option<Outcome<T, R>>);
 
 /// The work, and whether it is still wanted.
 struct Order<F> {
     work: F,
     enough: Arc<AtomicBool>,
+    /// What is not begun is handed back.
+    keeps: bool,
 }
 
 impl<F> Order<F> {
-    fn carry_out<T, R: 'static>(&self, values: Vec<T>) -> Outcome<R>
+    fn carry_out<T, R: 'static>(&self, values: Vec<T>) -> Outcome<T, R>
     where
         F: Fn(T) -> R,
     {
@@ -69,6 +84,10 @@ impl<F> Order<F> {
                 break;
             }
         }
+        let spent = now().saturating_duration_since(begun);
+        if self.keeps {
+            return Outcome { results, left: left.collect(), spent };
+        }
         // What is not begun is dropped here; a panic in that is that of the first.
         for value in left {
             let dropped = catch_unwind(AssertUnwindSafe(|| drop(value))).map_err(own);
@@ -78,14 +97,14 @@ impl<F> Order<F> {
                 results.push(Err(panic));
             }
         }
-        Outcome { results, spent: now().saturating_duration_since(begun) }
+        Outcome { results, left: Vec::new(), spent }
     }
 }
 
 /// A load on its way to a worker, and where the outcome goes.
 struct Sent<T: 'static, R: 'static> {
     values: Vec<T>,
-    answer: Sender<Outcome<R>>,
+    answer: Sender<Outcome<T, R>>,
 }
 
 /// The way to those who work.
@@ -96,7 +115,7 @@ pub(super) struct Hands<T: 'static, R: 'static> {
 }
 
 /// The work on a load, as a call.
-type Call<T, R> = Arc<dyn Fn(Vec<T>) -> Outcome<R> + Send + Sync>;
+type Call<T, R> = Arc<dyn Fn(Vec<T>) -> Outcome<T, R> + Send + Sync>;
 
 enum Way<T: 'static, R: 'static> {
     /// In the tasklet that asks.
@@ -110,10 +129,11 @@ impl<T: Send + 'static, R: Send + 'static> Hands<T, R> {
     pub(super) fn new(
         place: Place<'_>,
         count: usize,
+        keeps: bool,
         work: impl Fn(T) -> R + Send + Sync + 'static,
     ) -> (Hands<T, R>, Option<Ends>) {
         let enough = Arc::new(AtomicBool::new(false));
-        let order = Arc::new(Order { work, enough: enough.clone() });
+        let order = Arc::new(Order { work, enough: enough.clone(), keeps });
         let workers = match place {
             _ if announce::controlled().is_some() => None,
             Place::Pool => None,
@@ -162,37 +182,46 @@ impl<T: Send + 'static, R: Send + 'static> Hands<T, R> {
     }
 
     /// Has `values` worked on and waits until nobody does any more.
-    pub(super) fn work(&self, values: Vec<T>) -> Result<Outcome<R>, Stop> {
+    pub(super) fn work(&self, values: Vec<T>) -> Result<Outcome<T, R>, Unfinished<T, R>> {
         let (answer, outcome) = shared::channel();
         match &self.way {
             Way::Here(call) => Ok(call(values)),
             Way::Pool(call) => {
-                let call = call.clone();
                 let late = move |result: thread::Result<_>| drop(result.map(|it| answer.send(it)));
-                match blocking_or(move || call(values), late) {
+                let (call, kept) = (call.clone(), Arc::new(Mutex::new(values)));
+                let values = kept.clone();
+                match blocking_or(move || call(mem::take(&mut *values.lock())), late) {
                     Ok(outcome) => Ok(outcome),
-                    Err(Unanswered::NotBegun { why, .. }) => Err(why.into()),
+                    Err(Unanswered::NotBegun { why, .. }) => {
+                        Err((why.into(), Some(Outcome::none(mem::take(&mut *kept.lock())))))
+                    }
                     Err(Unanswered::Begun { why }) => Err(self.leave(&outcome, why)),
                 }
             }
             Way::Workers(way) => {
-                way.send(Sent { values, answer }).map_err(|it| gone_or(it.why))?;
+                way.send(Sent { values, answer }).map_err(|unsent| {
+                    (gone_or(unsent.why), Some(Outcome::none(unsent.value.values)))
+                })?;
                 match outcome.recv() {
                     Ok(outcome) => Ok(outcome),
-                    Err(Halt::Closed) => Err(gone_or(Halt::Closed)),
+                    Err(Halt::Closed) => Err((gone_or(Halt::Closed), None)),
                     Err(why) => Err(self.leave(&outcome, why)),
                 }
             }
         }
     }
 
-    /// Who asked has been stopped: waits for the outcome all the same, which only a panic is left
-    /// of.
-    fn leave(&self, outcome: &Receiver<Outcome<R>>, why: Halt) -> Stop {
+    /// Who asked has been stopped: waits for the outcome all the same.
+    fn leave(&self, outcome: &Receiver<Outcome<T, R>>, why: Halt) -> Unfinished<T, R> {
         self.enough();
-        let late = shield(|| outcome.recv()).map(|it| it.results).unwrap_or_default();
-        let panic = late.into_iter().find_map(Result::err);
-        panic.map_or(Stop::Halted(why), |panic| Stop::Failed(Cause::Panicked(panic)))
+        let mut late = shield(|| outcome.recv()).ok();
+        // A panic is that of the last item.
+        let panic = late.as_mut().and_then(|it| it.results.pop_if(|last| last.is_err()));
+        let stop = match panic {
+            Some(Err(panic)) => Stop::Failed(Cause::Panicked(panic)),
+            _ => Stop::Halted(why),
+        };
+        (stop, late)
     }
 }
 
@@ -252,7 +281,8 @@ mod tests {
             let told = enough.clone();
             let work =
                 move |it: Awkward| (std::mem::forget(it), told.store(true, Ordering::Relaxed)).1;
-            let outcome = Order { work, enough }.carry_out(vec![Awkward, Awkward, Awkward]);
+            let outcome =
+                Order { work, enough, keeps: false }.carry_out(vec![Awkward, Awkward, Awkward]);
             let ended: Vec<_> = outcome.results.iter().map(Result::is_ok).collect();
             assert_eq!(ended, [true, false][1 - begun..], "{begun} begun");
         }

@@ -142,12 +142,17 @@ impl<'scope, 'env> Net<'scope, 'env> {
         let mut stages = self.stages.borrow_mut();
         let number = stages.len();
         let name = settings.name.clone().unwrap_or_else(|| format!("{kind} {number}"));
-        let facts = Facts::new(number, name, settings.workers.unwrap_or(1));
+        let facts = Facts::new(number, name, settings);
         #[cfg(feature = "progress")]
         let facts = facts.shown_on(self.lines.as_ref());
         let facts = Rc::new(facts);
         stages.push(facts.clone());
         facts
+    }
+
+    /// Where that goes of these items which nobody takes.
+    pub(super) fn back_of<T>(&self, outlet: &Outlet<T>) -> Option<Rc<dyn Any>> {
+        self.stages.borrow()[outlet.from].back.clone()
     }
 
     /// What `to` gets from the stage before it.
@@ -159,10 +164,11 @@ impl<'scope, 'env> Net<'scope, 'env> {
     pub(super) fn inlet_beside<T>(&self, outlet: Outlet<T>, meter: &Rc<Meter>) -> Inlet<T> {
         let passed = Rc::new(Cell::new(0));
         let Outlet { rx, from, aside } = outlet;
+        let before = self.stages.borrow()[from].clone();
         let edge = Edge { from, to: meter.facts.number, aside, items: passed.clone() };
         self.edges.borrow_mut().push(edge);
         meter.inlet_opened();
-        Inlet { rx, meter: meter.clone(), passed }
+        Inlet { rx, meter: meter.clone(), before, passed }
     }
 
     /// Where `from` gives what the next stage takes.
@@ -288,6 +294,8 @@ pub(super) fn own(panic: Box<dyn Any + Send>) -> Box<dyn Any + Send> {
 pub(super) struct Inlet<T: 'static> {
     pub(super) rx: Receiver<Item<T>>,
     pub(super) meter: Rc<Meter>,
+    /// The stage that gives it.
+    before: Rc<Facts>,
     /// What came in here.
     passed: Rc<Cell<u64>>,
 }
@@ -296,7 +304,22 @@ impl<T> Inlet<T> {
     /// The same inlet for another worker.
     pub(super) fn share(&self) -> Inlet<T> {
         let meter = Meter::new(self.meter.facts.clone());
-        Inlet { rx: self.rx.clone(), meter: Rc::new(meter), passed: self.passed.clone() }
+        Inlet {
+            rx: self.rx.clone(),
+            meter: Rc::new(meter),
+            before: self.before.clone(),
+            passed: self.passed.clone(),
+        }
+    }
+
+    /// Nobody has begun to work on what has been taken here.
+    pub(super) fn hand_back(&self, value: T) {
+        self.before.hand_back(value);
+    }
+
+    /// The stage that gives it.
+    pub(super) fn before(&self) -> &Rc<Facts> {
+        &self.before
     }
 
     /// Waits for an item; `None` when there will be no more. Who asks has seen to those before.
@@ -366,15 +389,17 @@ impl<U> Emit<U> {
     #[inline(always)]
     pub(super) fn give(&self, value: U, ticket: Ticket) -> Result<(), Stop> {
         self.send(Item { value, ticket }).map_err(|unsent| {
-            let why = unsent.why;
-            drop(unsent); // the item, with nothing borrowed
-            why.into()
+            self.meter.facts.hand_back(unsent.value.value);
+            unsent.why.into()
         })
     }
 
     /// [`give`](Self::give) for each of `all`.
     pub(super) fn give_all(&self, all: Vec<U>, ticket: Ticket) -> Result<(), Stop> {
-        all.into_iter().try_for_each(|it| self.give(it, ticket.clone()))
+        let mut all = all.into_iter();
+        let given = all.try_for_each(|it| self.give(it, ticket.clone()));
+        all.for_each(|it| self.meter.facts.hand_back(it));
+        given
     }
 
     /// Waits until the next stage takes it; gives it back if that wants no more.
@@ -382,7 +407,10 @@ impl<U> Emit<U> {
         match self.send(item) {
             Ok(()) => Ok(None),
             Err(unsent) if unsent.why == Halt::Closed => Ok(Some(unsent.value)),
-            Err(unsent) => Err(Stop::Halted(unsent.why)),
+            Err(unsent) => {
+                self.meter.facts.hand_back(unsent.value.value);
+                Err(Stop::Halted(unsent.why))
+            }
         }
     }
 

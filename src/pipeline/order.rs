@@ -51,7 +51,10 @@ pub(super) fn line_up<T>(inlet: &Inlet<T>, to: &Sender<Job<T>>) -> Result<(), St
     let mut row = Row::default();
     loop {
         let Some(item) = inlet.took(inlet.rx.recv())? else { return Ok(()) };
-        to.send(Job { item, turn: row.join() }).map_err(|it| it.why)?;
+        if let Err(unsent) = to.send(Job { item, turn: row.join() }) {
+            inlet.hand_back(unsent.value.item.value);
+            return Err(unsent.why.into());
+        }
         inlet.meter.hand_over();
     }
 }

@@ -3,8 +3,10 @@
 //! Always: of each stage `taken = delivered + failed + returned`, and what a stage gave is what the
 //! stages behind it took, whatever ended the network.
 
+use super::Settings;
 use super::meter::Times;
-use std::cell::Cell;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -28,6 +30,8 @@ pub(super) struct Facts {
     pub(super) number: usize,
     pub(super) name: String,
     pub(super) workers: usize,
+    /// Where that goes which it was to give and nobody took: a `RefCell<Vec<_>>` of such values.
+    pub(super) back: Option<Rc<dyn Any>>,
     counts: Cell<Counts>,
     /// Where its progress is shown.
     #[cfg(feature = "progress")]
@@ -35,11 +39,12 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn new(number: usize, name: String, workers: usize) -> Facts {
+    pub(super) fn new(number: usize, name: String, settings: &Settings) -> Facts {
         Facts {
             number,
             name,
-            workers,
+            workers: settings.workers.unwrap_or(1),
+            back: settings.back.clone(),
             counts: Cell::default(),
             #[cfg(feature = "progress")]
             line: None,
@@ -73,6 +78,19 @@ impl Facts {
         let mut counts = self.counts.get();
         change(&mut counts);
         self.counts.set(counts);
+    }
+
+    /// Whether anything is kept of what nobody took.
+    pub(super) fn keeps(&self) -> bool {
+        self.back.is_some()
+    }
+
+    /// Nobody took `value`, which it was to give, or nobody has begun to work on it.
+    #[cold]
+    pub(super) fn hand_back<T: 'static>(&self, value: T) {
+        if let Some(back) = self.back.as_ref().and_then(|it| it.downcast_ref::<RefCell<Vec<T>>>()) {
+            back.borrow_mut().push(value);
+        }
     }
 
     /// The time of a worker went so.
@@ -143,8 +161,8 @@ pub struct StageReport {
     pub delivered: u64,
     /// Items it took that failed in it.
     pub failed: u64,
-    /// Items it took and had in hand when nobody wanted them any more, or it was stopped: handed
-    /// back, as far as the pipeline goes.
+    /// Items it took and had in hand when nobody wanted them any more, or it was stopped: dropped,
+    /// or [handed back](super::Pipeline::handing_back).
     pub returned: u64,
     /// Time at work; so is that in which an item rests before it is tried again.
     pub busy: Duration,

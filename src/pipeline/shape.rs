@@ -65,8 +65,9 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         })
     }
 
-    /// Gives at most one item in each `period`, which begins when an item has been taken; the stages
-    /// before it wait.
+    /// Gives at most one item in each `period`, which begins when an item has been taken.
+    ///
+    /// Meanwhile the stages before it wait.
     pub fn throttle(self, period: Duration) -> Pipeline<'env, T> {
         self.process("throttle", move |inlet, emit| {
             let mut next: Option<Instant> = None;
@@ -154,7 +155,10 @@ impl<'env, T: 'static> Pipeline<'env, T> {
                 batch.add(item.value, item.ticket, &weight);
                 while batch.weight < size {
                     batch.ticket = None; // it is not on the way while it waits for others
-                    match next_until(inlet, limit)? {
+                    let next = next_until(inlet, limit).inspect_err(|_| {
+                        batch.items.drain(..).for_each(|it| inlet.hand_back(it));
+                    });
+                    match next? {
                         Next::Item(value, ticket) => batch.add(value, ticket, &weight),
                         Next::Late => break,
                         Next::End => return batch.give(emit),

@@ -2,9 +2,9 @@
 //!
 //! Always: a branch is run with the pipeline it was taken from, and has ended when that has.
 
-use super::Pipeline;
 use super::network::{self, Emit, Inlet, Item, Net, Outlet, Stop};
 use super::sink::Sink;
+use super::{Pipeline, Settings};
 use crate::select;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
@@ -85,11 +85,15 @@ impl<'env, T: 'static> Pipeline<'env, T> {
                 while let Some(Item { value, ticket }) = inlet.next()? {
                     let (other, value) = deal(value);
                     let other = other.map(|value| Item { value, ticket: ticket.clone() });
-                    let unwanted = pass(&mut aside, other)?.is_some();
+                    let unwanted = pass(&mut aside, other)?;
                     match value {
                         Some(value) => emit.give(value, ticket)?,
-                        None if unwanted => inlet.meter.all_returned(),
-                        None => {}
+                        None => {
+                            if let Some(item) = unwanted {
+                                inlet.hand_back(item.value);
+                                inlet.meter.all_returned();
+                            }
+                        }
                     }
                 }
                 Ok(())
@@ -185,8 +189,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
         let whose = move |value: &T| (hasher.hash_one(key(value)) % count as u64) as usize;
         self.deal(count, branch, move |shares, item| {
-            let back = pass(&mut shares[whose(&item.value)], Some(item))?;
-            Ok(back.is_none())
+            pass(&mut shares[whose(&item.value)], Some(item))
         })
     }
 
@@ -224,20 +227,22 @@ impl<'env, T: 'static> Pipeline<'env, T> {
                     break;
                 }
             }
-            Ok(left.is_none())
+            Ok(left)
         })
     }
 
-    /// Deals the items to copies by `hand_out`, which says whether somebody has taken the item.
+    /// Deals the items to copies by `hand_out`, which gives the item back if nobody has taken it.
     fn deal<U: 'static>(
         self,
         count: usize,
         branch: impl Fn(usize, Pipeline<'env, T>) -> Pipeline<'env, U> + 'env,
-        mut hand_out: impl FnMut(&mut Shares<T>, Item<T>) -> Result<bool, Stop> + 'env,
+        mut hand_out: impl FnMut(&mut Shares<T>, Item<T>) -> Result<Option<Item<T>>, Stop> + 'env,
     ) -> Pipeline<'env, U> {
         Pipeline::new(move |net, mut settings| {
             settings.workers = None;
             let before = self.make(net);
+            // It gives what it takes; what comes out in the end is given by another stage.
+            let back = std::mem::replace(&mut settings.back, net.back_of(&before));
             let facts = net.stage("deal", &settings);
             let inlet = net.inlet(before, &facts);
             let mut shares = Shares::new();
@@ -249,7 +254,8 @@ impl<'env, T: 'static> Pipeline<'env, T> {
             }
             net.start(&inlet.meter.clone(), move || {
                 while let Some(item) = inlet.next()? {
-                    if !hand_out(&mut shares, item)? {
+                    if let Some(left) = hand_out(&mut shares, item)? {
+                        inlet.hand_back(left.value);
                         inlet.meter.all_returned();
                         if shares.iter().all(Option::is_none) {
                             return Err(Stop::Unwanted);
@@ -258,7 +264,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
                 }
                 Ok(())
             });
-            gather(net, copies)
+            gather(net, copies, Settings { back, ..Settings::default() })
         })
     }
 }
@@ -279,8 +285,8 @@ fn pass<T>(to: &mut Option<Emit<T>>, item: Option<Item<T>>) -> Result<Option<Ite
 }
 
 /// One stage that gives what any of `copies` gives.
-fn gather<U: 'static>(net: &Net<'_, '_>, copies: Vec<Outlet<U>>) -> Outlet<U> {
-    let facts = net.stage("gather", &super::Settings::default());
+fn gather<U: 'static>(net: &Net<'_, '_>, copies: Vec<Outlet<U>>, settings: Settings) -> Outlet<U> {
+    let facts = net.stage("gather", &settings);
     let (to, outlet) = net.outlet(&facts);
     for copy in copies {
         let inlet = net.inlet(copy, &facts);
@@ -298,25 +304,31 @@ fn gather<U: 'static>(net: &Net<'_, '_>, copies: Vec<Outlet<U>>) -> Outlet<U> {
 /// An item of each of two inputs, or the end of one of them.
 type Both<T, U> = Option<(Item<T>, Item<U>)>;
 
-/// The next items of both inputs, if there are; what they share counts them.
+/// The next items of both inputs, if there are; what they share counts them. One without the other
+/// is handed back.
 fn both<T, U>(left: &Inlet<T>, right: &Inlet<U>) -> Result<Both<T, U>, Stop> {
     let (mut one, mut two) = (None, None);
-    while one.is_none() || two.is_none() {
+    let mut ended = Ok(false);
+    while matches!(ended, Ok(false)) && (one.is_none() || two.is_none()) {
         left.meter.before_taking();
-        let came = select! {
+        ended = select! {
             biased;
-            recv(left.rx) -> it if one.is_none() => {
-                one = left.took(it)?;
-                one.is_some()
-            }
-            recv(right.rx) -> it if two.is_none() => {
-                two = right.took(it)?;
-                two.is_some()
-            }
+            recv(left.rx) -> it if one.is_none() => left.took(it).map(|it| {
+                one = it;
+                one.is_none()
+            }),
+            recv(right.rx) -> it if two.is_none() => right.took(it).map(|it| {
+                two = it;
+                two.is_none()
+            }),
         };
-        if !came {
-            break;
+    }
+    match (one, two) {
+        (Some(one), Some(two)) => Ok(Some((one, two))),
+        (one, two) => {
+            one.into_iter().for_each(|it| left.hand_back(it.value));
+            two.into_iter().for_each(|it| right.hand_back(it.value));
+            ended.map(|_| None)
         }
     }
-    Ok(one.zip(two))
 }

@@ -7,6 +7,7 @@ use super::Pipeline;
 use super::network::{Emit, Inlet, Item, Stop, Ticket};
 use super::order::{Job, Turn, line_up};
 use super::policy::OnError;
+use super::report::Facts;
 use crate::channel::Receiver;
 use crate::error::Halt;
 use std::error::Error;
@@ -139,6 +140,18 @@ pub(super) enum Worked<U> {
     Failed,
 }
 
+impl<U: 'static> Worked<U> {
+    /// Nobody will take it.
+    #[cold]
+    pub(super) fn hand_back(self, stage: &Facts) {
+        match self {
+            Worked::Give(value) => stage.hand_back(value),
+            Worked::Several(all) => all.into_iter().for_each(|it| stage.hand_back(it)),
+            Worked::LeaveOut | Worked::Failed => {}
+        }
+    }
+}
+
 impl<U> From<Option<U>> for Worked<U> {
     fn from(value: Option<U>) -> Worked<U> {
         value.map_or(Worked::LeaveOut, Worked::Give)
@@ -198,7 +211,10 @@ fn give<U>(
         emit.meter.worked();
         let come = turn.come();
         emit.meter.choked();
-        come?;
+        if let Err(why) = come {
+            worked.hand_back(&emit.meter.facts);
+            return Err(why.into());
+        }
     }
     match worked {
         Worked::Give(value) => emit.give(value, ticket)?,
