@@ -115,6 +115,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::error;
 use std::fmt;
+use std::marker::PhantomData;
 use std::rc::Rc;
 
 /// Stages that give values of type `T`.
@@ -123,12 +124,20 @@ use std::rc::Rc;
 /// [`workers`](Self::workers) and [`unordered`](Self::unordered) are about the stage added last.
 #[must_use = "a pipeline does nothing until its sink is run"]
 pub struct Pipeline<'env, T: 'static> {
-    build: Build<'env, T>,
+    /// The stages before the last one.
+    before: Vec<(Step<'env>, Settings)>,
+    last: Step<'env>,
     settings: Settings,
+    gives: PhantomData<fn() -> T>,
 }
 
-/// Makes the stages, the last one with these settings.
-type Build<'env, T> = Box<dyn for<'scope> FnOnce(&Net<'scope, 'env>, Settings) -> Outlet<T> + 'env>;
+/// Adds a stage with these settings to those that are made: takes the outlet of the one before, if
+/// there is one, and gives its own.
+type Step<'env> = Box<dyn for<'scope> FnOnce(&Net<'scope, 'env>, Settings, Made) -> Made + 'env>;
+
+/// An outlet of values of some type. So a pipeline is made, and dropped, one stage after the other,
+/// however many there are.
+type Made = Box<dyn Any>;
 
 /// What is said of a stage after it was added.
 #[derive(Clone, Debug)]
@@ -151,12 +160,35 @@ impl<'env, T: 'static> Pipeline<'env, T> {
     fn new(
         build: impl for<'scope> FnOnce(&Net<'scope, 'env>, Settings) -> Outlet<T> + 'env,
     ) -> Pipeline<'env, T> {
-        Pipeline { build: Box::new(build), settings: Settings::default() }
+        Pipeline {
+            before: Vec::new(),
+            last: Box::new(move |net, settings, _| Box::new(build(net, settings))),
+            settings: Settings::default(),
+            gives: PhantomData,
+        }
+    }
+
+    /// Adds a stage, which takes from the outlet of the one before.
+    fn then<U: 'static>(
+        self,
+        build: impl for<'scope> FnOnce(&Net<'scope, 'env>, Settings, Outlet<T>) -> Outlet<U> + 'env,
+    ) -> Pipeline<'env, U> {
+        let mut before = self.before;
+        before.push((self.last, self.settings));
+        let last: Step<'env> = Box::new(move |net, settings, made| {
+            let made = made.downcast().expect("a stage takes what the one before it gives");
+            Box::new(build(net, settings, *made))
+        });
+        Pipeline { before, last, settings: Settings::default(), gives: PhantomData }
     }
 
     /// Makes the stages so far.
     fn make(self, net: &Net<'_, 'env>) -> Outlet<T> {
-        (self.build)(net, self.settings)
+        let nothing: Made = Box::new(());
+        let before = self.before.into_iter();
+        let made = before.fold(nothing, |made, (step, settings)| step(net, settings, made));
+        let last = (self.last)(net, self.settings, made);
+        *last.downcast().expect("the last stage gives what the pipeline does")
     }
 
     /// Adds a stage with one worker, which `body` is.
@@ -165,9 +197,8 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         kind: &'static str,
         body: impl FnOnce(&Inlet<T>, &Emit<U>) -> Result<(), Stop> + 'env,
     ) -> Pipeline<'env, U> {
-        Pipeline::new(move |net, mut settings| {
+        self.then(move |net, mut settings, before| {
             settings.workers = None;
-            let before = self.make(net);
             let facts = net.stage(kind, &settings);
             let inlet = net.inlet(before, &facts);
             let (to, outlet) = net.outlet(&facts);

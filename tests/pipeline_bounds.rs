@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use tasklets::pipeline::{self, OnError};
-use tasklets::{RunError, Runtime, channel, run, sleep, yield_now};
+use tasklets::{RunError, Runtime, channel, run, sleep, spawn, yield_now};
 
 #[test]
 fn no_more_than_the_bound_are_on_the_way_of_either_source_of_a_zip() {
@@ -74,4 +74,15 @@ fn every_channel_of_a_pipeline_has_a_name() {
     let nameless = text.split_whitespace().zip(text.split_whitespace().skip(1));
     let mut nameless = nameless.filter(|(one, next)| *one == "channel" && !next.starts_with('`'));
     assert_eq!(nameless.next(), None, "{text}");
+}
+
+#[test]
+fn a_pipeline_may_have_many_stages_whatever_the_stack() {
+    let many = |count: u32| {
+        let source = pipeline::from_iter(0..3_u32);
+        (0..count).fold(source, |line, _| line.filter(|_| true))
+    };
+    let ended = run(|| spawn(move || many(1_000).take(2).count().run()).join());
+    assert_eq!(ended.unwrap().unwrap().value, 2);
+    drop(many(200_000));
 }

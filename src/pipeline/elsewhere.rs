@@ -205,14 +205,14 @@ impl<'env, T: Send + 'static> Elsewhere<'env, T> {
     where
         E: Into<Box<dyn Error>> + Send + 'static,
     {
-        Pipeline::new(move |net, mut settings| {
-            let workers = *settings.workers.get_or_insert(self.place.workers());
-            let before = self.pipeline.make(net);
+        let place = self.place;
+        self.pipeline.then(move |net, mut settings, before| {
+            let workers = *settings.workers.get_or_insert(place.workers());
             let facts = net.stage(kind, &settings);
             let inlet = net.inlet(before, &facts);
             let (to, outlet) = net.outlet(&facts);
             let (give, loads) = net.inside(&facts, "loads");
-            let (hands, ends) = Hands::new(self.place, workers, inlet.before().keeps(), work);
+            let (hands, ends) = Hands::new(place, workers, inlet.before().keeps(), work);
             let hands = Rc::new(hands);
             let lanes = (workers * hands.loads_each()).min(workers.max(LANES));
             // How many items make a load; lanes find out, each for all.

@@ -70,9 +70,8 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         branch: impl FnOnce(Pipeline<'env, T>) -> Sink<'env, R> + 'env,
         deal: impl Fn(T) -> (Option<T>, Option<T>) + 'env,
     ) -> Pipeline<'env, T> {
-        Pipeline::new(move |net, mut settings| {
+        self.then(move |net, mut settings, before| {
             settings.workers = None;
-            let before = self.make(net);
             let facts = net.stage(kind, &settings);
             let inlet = net.inlet(before, &facts);
             let (to, outlet) = net.outlet(&facts);
@@ -142,9 +141,9 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         other: Pipeline<'env, U>,
         body: impl FnOnce(&Inlet<T>, &Inlet<U>, &Emit<V>) -> Result<(), Stop> + 'env,
     ) -> Pipeline<'env, V> {
-        Pipeline::new(move |net, mut settings| {
+        self.then(move |net, mut settings, left| {
             settings.workers = None;
-            let (left, right) = (self.make(net), other.make(net));
+            let right = other.make(net);
             let facts = net.stage(kind, &settings);
             let left = net.inlet(left, &facts);
             let right = net.inlet_beside(right, &left.meter);
@@ -238,9 +237,8 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         branch: impl Fn(usize, Pipeline<'env, T>) -> Pipeline<'env, U> + 'env,
         mut hand_out: impl FnMut(&mut Shares<T>, Item<T>) -> Result<Option<Item<T>>, Stop> + 'env,
     ) -> Pipeline<'env, U> {
-        Pipeline::new(move |net, mut settings| {
+        self.then(move |net, mut settings, before| {
             settings.workers = None;
-            let before = self.make(net);
             // It gives what it takes; what comes out in the end is given by another stage.
             let back = std::mem::replace(&mut settings.back, net.back_of(&before));
             let facts = net.stage("deal", &settings);

@@ -33,8 +33,7 @@ impl<'env, T: 'static> Pipeline<'env, T> {
         kind: &'static str,
         worker: impl Fn(&Input<T>, &Emit<U>) -> Result<(), Stop> + 'env,
     ) -> Pipeline<'env, U> {
-        Pipeline::new(move |net, settings| {
-            let before = self.make(net);
+        self.then(move |net, settings, before| {
             let facts = net.stage(kind, &settings);
             let inlet = net.inlet(before, &facts);
             let (to, outlet) = net.outlet(&facts);
