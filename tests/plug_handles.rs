@@ -346,6 +346,24 @@ fn who_has_ended_a_subscription_holds_up_nobody() {
 }
 
 #[test]
+fn a_clone_of_its_receiver_does_not_keep_a_subscription_that_has_ended() {
+    for slow in [Slow::HoldsUpAll, Slow::LosesOldest, Slow::LosesNewest] {
+        always(|| {
+            let (topics, requests) = plug::Topics::new();
+            let process = spawn(move || plug::topics(requests));
+            let gone = topics.subscribe('a', 1, slow).unwrap();
+            let clone = (*gone).clone();
+            topics.publish('a', 1).unwrap(); // it waits, and for ever
+            drop(gone);
+            topics.publish('b', 2).unwrap();
+            drop(topics);
+            assert_eq!(process.join().unwrap(), Ok(()));
+            assert_eq!(clone.recv(), Err(Halt::Closed));
+        });
+    }
+}
+
+#[test]
 fn a_slow_subscriber_loses_what_it_said() {
     for (slow, left) in [(Slow::LosesOldest, [3, 4]), (Slow::LosesNewest, [0, 1])] {
         always(|| {

@@ -277,22 +277,22 @@ fn await_news<K, M>(
     let mut asking = requests.receiving().only_if(open && !held_up);
     let (mut takes, mut leaves) = (Vec::new(), Vec::new());
     for (index, (it, waiting)) in all.iter().zip(&*waiting).enumerate() {
-        if waiting.is_empty() {
-            leaves.push((index, it.here.receiving()));
-        } else {
-            takes.push((index, it.to.reserving())); // finds by itself that it is gone
+        // Nor does its channel close when it leaves: there may be clones of its receiver.
+        leaves.push(it.here.receiving());
+        if !waiting.is_empty() {
+            takes.push((index, it.to.reserving()));
         }
     }
     let mut arms: Vec<&mut dyn Arm> = vec![&mut asking];
     arms.extend(takes.iter_mut().map(|it| &mut it.1 as &mut dyn Arm));
-    arms.extend(leaves.iter_mut().map(|it| &mut it.1 as &mut dyn Arm));
+    arms.extend(leaves.iter_mut().map(|it| it as &mut dyn Arm));
     let won = select::select(&mut arms);
     if won == 0 {
         return News::Request(asking.take());
     }
     if won > takes.len() {
-        let (index, mut leaving) = leaves.swap_remove(won - 1 - takes.len());
-        return News::Subscriber(index, leaving.take().map(|never| match never {}));
+        let index = won - 1 - takes.len();
+        return News::Subscriber(index, leaves[index].take().map(|never| match never {}));
     }
     let (index, mut taking) = takes.swap_remove(won - 1);
     let given = taking.take().and_then(|permit| {
