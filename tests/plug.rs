@@ -178,6 +178,29 @@ fn the_high_water_alarm_is_given_once_for_each_flood() {
 }
 
 #[test]
+fn the_alarm_is_given_again_when_less_than_half_was_left_whatever_the_mark() {
+    for high_water in 1..=5 {
+        always(|| {
+            let ((tx, from), (to, rx)) = (channel(), channel());
+            let alarms = Rc::new(Cell::new(0));
+            let count = alarms.clone();
+            let alarm = move |_| count.set(count.get() + 1);
+            spawn(move || plug::unbounded(high_water, alarm, from, to));
+            tx.send_all(0..high_water).unwrap();
+            assert!(rx.recv().is_ok()); // so it has counted all of them
+            assert_eq!(alarms.get(), 1);
+            for left in (0..high_water).rev() {
+                let before = alarms.get();
+                assert_eq!(rx.iter().take(high_water - 1 - left).count(), high_water - 1 - left);
+                tx.send_all(left..high_water).unwrap();
+                assert!(rx.recv().is_ok());
+                assert_eq!(alarms.get() > before, 2 * left < high_water, "{left}, {high_water}");
+            }
+        });
+    }
+}
+
+#[test]
 fn merging_keeps_each_order_and_loses_nothing() {
     for merge in [plug::merge::<(u8, u8)>, plug::merge_by_priority] {
         always(|| {

@@ -108,8 +108,9 @@ pub fn sliding<T>(room: usize, from: Receiver<T>, to: Sender<T>) -> Result<(), R
 
 /// Holds as many items as come; calls `alarm` with their number when there are `high_water`.
 ///
-/// Always takes. After an alarm there is another one when there were less than half as many
-/// meanwhile. Returns when `from` has ended and all is given.
+/// Always takes. After an alarm there is another one when there are `high_water` again and were
+/// less than half as many meanwhile: with a mark of one or two, none. Returns when `from` has ended
+/// and all is given.
 ///
 /// # Errors
 /// As [`buffer`].
@@ -145,7 +146,7 @@ pub fn unbounded<T>(
         &to,
         |_| true,
         |held, item| {
-            high = high && held.len() >= high_water / 2;
+            high = high && held.len() * 2 >= high_water;
             held.push_back(item);
             if held.len() >= high_water && !high {
                 high = true;
