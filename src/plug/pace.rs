@@ -43,8 +43,9 @@ pub fn ticker(period: Duration, to: Sender<Instant>) -> Halt {
 
 /// Gives no more than `count` items in any stretch of time as long as `period`.
 ///
-/// While it may not give it does not take. Returns when `from` has ended, and the time has come in
-/// which it would have given one more.
+/// While it may not give it does not take. It keeps the times at which it gave within a `period`,
+/// so memory is bounded by what passes in one. Returns when `from` has ended, and the time has come
+/// in which it would have given one more.
 ///
 /// # Errors
 /// [`Rest`] with the item at hand, when nobody wants it or the tasklet is stopped.
@@ -89,6 +90,30 @@ pub fn rate_limiter<T>(
             Err(Halt::Closed) => return Ok(()),
             Err(why) => return Err(why.into()),
         }
-        given.push_back(time::now());
+        note(time::now(), period, &mut given);
+    }
+}
+
+/// Adds `now` to the times at which items were given; those that are a period old hold up nobody.
+fn note(now: Instant, period: Duration, given: &mut VecDeque<Instant>) {
+    while given.front().is_some_and(|it| now.saturating_duration_since(*it) >= period) {
+        given.pop_front();
+    }
+    given.push_back(now);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_times_are_kept_than_are_within_one_period() {
+        let (start, mut given) = (time::now(), VecDeque::new());
+        for nth in 0..10_000 {
+            note(start + Duration::from_millis(nth), Duration::from_millis(7), &mut given);
+            assert!(given.len() <= 7, "{} after {nth}", given.len());
+        }
+        let left: Vec<_> = given.iter().map(|it| (*it - start).as_millis()).collect();
+        assert_eq!(left, [9_993, 9_994, 9_995, 9_996, 9_997, 9_998, 9_999]);
     }
 }
