@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 use std::cell::Cell;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
-use tasklets::plug::{self, Pile, TaskPool};
+use tasklets::plug::{self, Joined, Pile, TaskPool};
 use tasklets::{
-    Halt, JoinError, Runtime, Tasklet, channel, explore, pause, run, sleep, spawn, within,
+    Halt, JoinError, Runtime, Tasklet, channel, explore, now, pause, run, sleep, spawn, within,
     yield_now,
 };
 
@@ -81,7 +81,7 @@ fn piles_that_share_a_pool_keep_their_own_order() {
     always(|| {
         let pool = TaskPool::new(2);
         let (mut one, mut other) = (Pile::new(pool.clone()), Pile::new(pool));
-        for it in 0..2 {
+        for it in 0..2_u8 {
             one.spawn(move || it).unwrap();
             other.spawn(move || it + 10).unwrap();
         }
@@ -137,6 +137,125 @@ fn a_map_takes_no_more_than_its_limit_ahead() {
             assert_eq!(taken.get(), 100);
         })
         .unwrap();
+}
+
+#[test]
+fn a_map_that_was_stopped_goes_on_and_has_lost_nothing() {
+    let milli = Duration::from_millis;
+    for limit in 1..=6 {
+        let runtime = Runtime::builder().virtual_clock(true).build();
+        let law = move || {
+            let (tx, rx) = channel();
+            spawn(move || (0..5).for_each(|it| (sleep(milli(10)), tx.send(it).unwrap()).1));
+            let mut map = plug::imap(limit, rx, move |it| (sleep(milli(7)), it).1);
+            assert!(within(milli(15), || map.next()).value.is_none()); // the item is under way
+            assert_eq!(within(milli(5), || map.next()).value.unwrap().unwrap(), 0);
+            assert!(within(milli(1), || map.next()).value.is_none()); // no item is
+            assert!(map.map(Result::unwrap).eq(1..5), "{limit}");
+        };
+        runtime.run(law).unwrap();
+    }
+}
+
+/// Two results, asked for by one who is stopped at any moment, and then again.
+fn asked_again<I: Iterator<Item = Joined<u8>>>(in_order: bool, make: impl Fn() -> I) {
+    always(|| {
+        let mut results = make();
+        let me = tasklets::current().unwrap();
+        let stops = spawn(move || me.inject("stopped"));
+        let mut got: Vec<_> = results.by_ref().collect();
+        stops.join().ok();
+        tasklets::take_injected();
+        got.extend(results);
+        let mut got: Vec<_> = got.into_iter().map(Result::unwrap).collect();
+        if !in_order {
+            got.sort();
+        }
+        assert_eq!(got, [0, 1]);
+    });
+}
+
+#[test]
+fn whoever_is_stopped_while_it_asks_for_results_gets_the_rest_later() {
+    let two = || {
+        let (tx, rx) = channel();
+        spawn(move || tx.send_all(0..2).unwrap());
+        rx
+    };
+    asked_again(true, || plug::imap(1, two(), |it| it));
+    asked_again(true, || plug::imap(2, two(), |it| it));
+    asked_again(true, || plug::imap(2, 0..2, |it| it));
+    asked_again(true, || {
+        let mut pile = Pile::new(TaskPool::new(2));
+        (0..2).for_each(|it| pile.spawn(move || it).unwrap());
+        pile
+    });
+    let both = || (0..2).map(|it| spawn(move || it));
+    asked_again(false, || plug::as_completed(both()).map(|it| it.1));
+}
+
+#[test]
+fn a_map_gives_a_result_though_no_item_comes() {
+    for limit in [1, 2, 3] {
+        always(|| {
+            let (tx, rx) = channel();
+            let mut map = plug::imap(limit, rx, |it| it);
+            for it in 0..2_u8 {
+                let tx = tx.clone();
+                let writer = spawn(move || tx.send(it));
+                assert_eq!(map.next().unwrap().unwrap(), it); // with the sender still open
+                assert_eq!(writer.join().unwrap(), Ok(()));
+            }
+            drop(tx);
+            assert!(map.next().is_none());
+        });
+    }
+}
+
+#[test]
+fn a_map_takes_what_there_is_before_it_gives() {
+    let second = Duration::from_secs(1);
+    for seed in 0..20 {
+        let runtime = Runtime::builder().virtual_clock(true).seed(seed).build();
+        let took = runtime.run(|| {
+            let start = now();
+            let mut map = plug::imap(4, 0..6, move |it| (sleep(second), it).1);
+            assert!(map.by_ref().take(3).map(Result::unwrap).eq(0..3));
+            sleep(second).unwrap(); // busy with the three, while two more are made
+            assert!(map.map(Result::unwrap).eq(3..6));
+            now() - start
+        });
+        assert_eq!(took.unwrap(), 2 * second);
+    }
+}
+
+#[test]
+fn a_panic_of_the_items_is_that_of_the_map_which_has_its_results_still() {
+    always(|| {
+        let items = (0..3).inspect(|it| {
+            if *it == 1 {
+                resume_unwind(Box::new("no item"));
+            }
+        });
+        let mut map = plug::imap(2, items, |it| it);
+        let mut ask = || catch_unwind(AssertUnwindSafe(|| map.next().map(Result::unwrap)));
+        let (one, other) = (ask(), ask()); // in whichever order they come
+        let (unlucky, result) = if one.is_err() { (one, other) } else { (other, one) };
+        assert_eq!(unlucky.unwrap_err().downcast_ref(), Some(&"no item"));
+        assert_eq!((result.unwrap(), ask().unwrap()), (Some(0), None));
+    });
+}
+
+#[test]
+fn dropping_a_map_ends_who_writes_its_items() {
+    always(|| {
+        let (tx, rx) = channel();
+        let writer = spawn(move || tx.send_all(0..));
+        let mut map = plug::imap(2, rx, |it| it);
+        assert_eq!(map.next().unwrap().unwrap(), 0);
+        drop(map);
+        assert_eq!(writer.join().unwrap().unwrap_err().why, Halt::Closed);
+    });
 }
 
 #[test]

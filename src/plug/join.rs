@@ -138,7 +138,8 @@ pub fn wait_n<T>(
 
 /// Gives the place in the list, and the result, of each of `tasklets`, as they end.
 ///
-/// Ends when all have, or the caller is stopped.
+/// Ends when all have been given. While the caller is stopped it gives `None` as well, and loses
+/// nothing: asked again when the caller is stopped no more, it goes on.
 ///
 /// ```
 /// use std::time::Duration;

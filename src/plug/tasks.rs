@@ -1,13 +1,18 @@
 //! So many tasklets at a time: pools of them, piles of results, maps over items.
 //!
-//! Always: no more run than is said; results come in the order of what they are of.
+//! Always: no more run than is said; results come in the order of what they are of. Who is stopped
+//! while it asks for one loses none: it is there when it is asked for again.
 
 use super::join::Joined;
 use super::semaphore::{Semaphore, semaphore};
 use crate::error::{JoinError, SendError};
-use crate::tasklet::{Tasklet, spawn};
+use crate::operation::Operation;
+use crate::select::support;
+use crate::tasklet::{Tasklet, spawn, yield_now};
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
+use std::panic::resume_unwind;
 use std::rc::Rc;
 
 /// Runs so many tasklets at a time: who spawns one more waits for room. Can be cloned.
@@ -147,8 +152,8 @@ impl<T: 'static> Pile<T> {
     }
 }
 
-/// Waits for the first that was spawned, and not given. Ends when there is none, or the caller is
-/// stopped; what it waited for stays on the pile.
+/// Waits for the first that was spawned, and not given. Ends when there is none. While the caller
+/// is stopped it gives `None` as well; what it waited for stays on the pile.
 impl<T> Iterator for Pile<T> {
     type Item = Joined<T>;
 
@@ -167,12 +172,15 @@ impl<T> Iterator for Pile<T> {
 /// Gives what `f` makes of each item, in the order of the items, each in a tasklet of its own.
 ///
 /// Takes items as results are asked for: no more than `limit` have been taken whose result has not
-/// been given, so memory is bounded and a slow first item holds up no more than that. A panic is an
-/// error at its place. Dropping the iterator cancels those that run; one that panics then ends the
-/// run, as nobody joins it.
+/// been given, so memory is bounded and a slow first item holds up no more than that. Who asks
+/// waits for the next item or the first result, whichever comes first: a result that is there does
+/// not wait for items that are to come. For that each item is taken in a tasklet, too. A panic is
+/// an error at its place. Dropping the iterator cancels those that run, and drops an item that has
+/// been taken just then; one that panics then ends the run, as nobody joins it.
 ///
 /// # Panics
-/// If `limit` is zero; when asked outside of a run.
+/// If `limit` is zero; when asked outside of a run; as the items do: then no more of them come, and
+/// the results of those before can be asked for still.
 ///
 /// ```
 /// use std::time::Duration;
@@ -196,11 +204,11 @@ pub fn imap<I: IntoIterator, U: 'static>(
     f: impl Fn(I::Item) -> U + 'static,
 ) -> Imap<I::IntoIter, U>
 where
-    I::Item: 'static,
+    I::IntoIter: 'static,
 {
     assert!(limit > 0, "a map that takes nothing");
     let under_way = VecDeque::with_capacity(limit.min(1_024));
-    Imap { limit, items: Some(items.into_iter()), f: Rc::new(f), under_way }
+    Imap { limit, items: Items::Idle(items.into_iter()), f: Rc::new(f), under_way }
 }
 
 /// [`imap`] for a function of two arguments, over pairs of them.
@@ -215,55 +223,117 @@ where
 ///     assert_eq!(powers.map(Result::unwrap).collect::<Vec<_>>(), [1024, 81]);
 /// });
 /// ```
-pub fn starmap<A: 'static, B: 'static, I: IntoIterator<Item = (A, B)>, U: 'static>(
+pub fn starmap<A, B, I: IntoIterator<Item = (A, B)>, U: 'static>(
     limit: usize,
     items: I,
     f: impl Fn(A, B) -> U + 'static,
-) -> Imap<I::IntoIter, U> {
+) -> Imap<I::IntoIter, U>
+where
+    I::IntoIter: 'static,
+{
     imap(limit, items, move |(one, other)| f(one, other))
 }
 
 /// Results in the order of the items: see [`imap`].
 ///
-/// Ends when the items have, or the caller is stopped.
+/// Ends when the items have, and all results are given. While the caller is stopped it gives `None`
+/// as well, and loses nothing: asked again when the caller is stopped no more, it goes on.
 ///
 /// ```
-/// use tasklets::{plug, run};
-/// let words = ["one", "two"];
-/// let lengths: plug::Imap<_, usize> = plug::imap(2, words, str::len);
-/// assert_eq!(run(|| lengths.map(Result::unwrap).sum::<usize>()), 6);
+/// use std::time::Duration;
+/// use tasklets::{Runtime, channel, plug, sleep, spawn, within};
+/// let runtime = Runtime::builder().virtual_clock(true).build();
+/// let lengths = runtime.run(|| {
+///     let (tx, words) = channel();
+///     spawn(move || (sleep(Duration::from_secs(9)), tx.send_all(["one", "three"])));
+///     let mut lengths: plug::Imap<_, usize> = plug::imap(2, words, str::len);
+///     assert!(within(Duration::from_secs(1), || lengths.next()).value.is_none()); // too early
+///     lengths.map(Result::unwrap).collect::<Vec<_>>()
+/// });
+/// assert_eq!(lengths.unwrap(), [3, 5]);
 /// ```
 #[must_use = "it takes items when it is asked for results"]
 pub struct Imap<I: Iterator, U> {
     limit: usize,
-    /// `None` when they have ended.
-    items: Option<I>,
+    items: Items<I>,
     f: Rc<dyn Fn(I::Item) -> U>,
     /// Those whose results have not been given, the next one first.
     under_way: VecDeque<Tasklet<U>>,
 }
 
-impl<I: Iterator<Item: 'static>, U: 'static> Iterator for Imap<I, U> {
+/// Where items come from: `Idle -> Asked -> Idle`, in the end `Ended`.
+enum Items<I: Iterator> {
+    Idle(I),
+    /// A tasklet waits for an item; it gives back both.
+    Asked(Tasklet<Option<(I, I::Item)>>),
+    Ended,
+}
+
+/// What a map has heard.
+enum News<I: Iterator, U> {
+    Item(Joined<Option<(I, I::Item)>>),
+    /// Of the first that is under way.
+    Result(Joined<U>),
+}
+
+impl<I: Iterator + 'static, U: 'static> Imap<I, U> {
+    /// Has an item taken, if there is room for it and none is taken already.
+    #[track_caller]
+    fn ask(&mut self) {
+        if self.under_way.len() == self.limit {
+            return;
+        }
+        match mem::replace(&mut self.items, Items::Ended) {
+            Items::Idle(mut items) => {
+                let taking = spawn(move || items.next().map(|item| (items, item)));
+                self.items = Items::Asked(taking);
+                yield_now(); // an item that is there gets under way before a result is given
+            }
+            as_before @ (Items::Asked(_) | Items::Ended) => self.items = as_before,
+        }
+    }
+
+    /// Waits for an item or the first result; `None` when there will be neither.
+    #[track_caller]
+    fn await_news(&mut self) -> Option<News<I, U>> {
+        Some(match (&mut self.items, self.under_way.front_mut()) {
+            (Items::Asked(taking), None) => News::Item(taking.join_mut()),
+            (Items::Asked(taking), Some(first)) => {
+                match support::run(&mut [taking, first], true, support::FOREVER) {
+                    Some(0) => News::Item(taking.take()),
+                    Some(_) | None => News::Result(first.take()),
+                }
+            }
+            (Items::Idle(_) | Items::Ended, Some(first)) => News::Result(first.join_mut()),
+            (Items::Idle(_) | Items::Ended, None) => return None,
+        })
+    }
+}
+
+impl<I: Iterator + 'static, U: 'static> Iterator for Imap<I, U> {
     type Item = Joined<U>;
 
     #[track_caller]
     fn next(&mut self) -> Option<Joined<U>> {
-        while self.under_way.len() < self.limit
-            && let Some(items) = &mut self.items
-        {
-            match items.next() {
-                Some(item) => {
+        loop {
+            self.ask();
+            match self.await_news()? {
+                News::Item(Ok(Some((items, item)))) => {
+                    self.items = Items::Idle(items);
                     let f = self.f.clone();
                     self.under_way.push_back(spawn(move || f(item)));
                 }
-                None => self.items = None,
-            }
-        }
-        match self.under_way.front_mut()?.join_mut() {
-            Err(JoinError::Halted(_)) => None,
-            result => {
-                drop(self.under_way.pop_front());
-                Some(result)
+                News::Item(Ok(None) | Err(JoinError::Cancelled)) => self.items = Items::Ended,
+                News::Item(Err(JoinError::Panicked(payload))) => {
+                    self.items = Items::Ended;
+                    resume_unwind(payload);
+                }
+                News::Item(Err(JoinError::Halted(_))) => return None,
+                News::Result(Err(JoinError::Halted(_))) => return None,
+                News::Result(result) => {
+                    drop(self.under_way.pop_front());
+                    return Some(result);
+                }
             }
         }
     }
@@ -271,6 +341,9 @@ impl<I: Iterator<Item: 'static>, U: 'static> Iterator for Imap<I, U> {
 
 impl<I: Iterator, U> Drop for Imap<I, U> {
     fn drop(&mut self) {
+        if let Items::Asked(taking) = &self.items {
+            taking.cancel();
+        }
         self.under_way.iter().for_each(|it| it.cancel());
     }
 }
