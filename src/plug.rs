@@ -22,9 +22,11 @@
 //!
 //! A process owns its ends: when it returns they are dropped, which ends those before and after it.
 //! It finds out that nobody wants its output when it has something to give, not before. One that is
-//! stopped (cancelled, late) returns at once, with the reason and what it held. It never meets
-//! itself: one that is given both ends of a channel, like a ring that is full, waits for ever, and
-//! the report of that deadlock names it and the channel.
+//! stopped (cancelled, late) returns at once, with the reason and what it held. Whoever takes an
+//! item with [`recv_held`](crate::Receiver::recv_held) keeps it waiting, stopped or not, as any
+//! sender, and so all who wait for it. It never meets itself: one that is given both ends of a
+//! channel, like a ring that is full, waits for ever, and the report of that deadlock names it and
+//! the channel.
 //!
 //! # What there is
 //!

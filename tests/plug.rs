@@ -90,6 +90,25 @@ fn a_buffer_holds_as_many_as_it_has_room_for_and_no_more() {
 }
 
 #[test]
+fn who_holds_what_it_has_taken_keeps_the_process_waiting_and_has_it_once() {
+    for line in LINES {
+        always(|| {
+            let ((tx, from), (to, rx)) = (channel(), channel());
+            let process = spawn(move || line(from, to));
+            tx.send(0).unwrap();
+            let held = rx.recv_held().unwrap();
+            assert_eq!(tx.try_send(1), Ok(Some(1)));
+            held.accept();
+            tx.send(1).unwrap();
+            let held = rx.recv_held().unwrap();
+            process.cancel(); // ends it when the item is accepted
+            assert_eq!(held.accept(), 1);
+            assert_eq!(process.join().unwrap(), Err(Rest::from(Halt::Cancelled)));
+        });
+    }
+}
+
+#[test]
 fn buffers_that_always_take_lose_only_what_they_say() {
     always(|| {
         let ((tx, from), (to, rx)) = (channel(), channel());
