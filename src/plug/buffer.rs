@@ -109,8 +109,8 @@ pub fn sliding<T>(room: usize, from: Receiver<T>, to: Sender<T>) -> Result<(), R
 /// Holds as many items as come; calls `alarm` with their number when there are `high_water`.
 ///
 /// Always takes. After an alarm there is another one when there are `high_water` again and were
-/// less than half as many meanwhile: with a mark of one or two, none. Returns when `from` has ended
-/// and all is given.
+/// less than half as many meanwhile: with a mark of one or two, none. When a flood has gone, so has
+/// its memory. Returns when `from` has ended and all is given.
 ///
 /// # Errors
 /// As [`buffer`].
@@ -180,7 +180,29 @@ fn hold<T>(
     Ok(())
 }
 
+/// For so many items a buffer keeps the memory that it once had.
+const FEW: usize = 64;
+
 /// Asked for only if there is one.
 fn first<T>(held: &mut VecDeque<T>) -> T {
-    held.pop_front().expect("the arm is on if there is an item")
+    let item = held.pop_front().expect("the arm is on if there is an item");
+    // By half, so that no more are moved than have left.
+    if held.capacity() > FEW && held.len() < held.capacity() / 4 {
+        held.shrink_to(held.capacity() / 2);
+    }
+    item
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_a_flood_has_gone_so_has_its_memory() {
+        let mut held: VecDeque<_> = (0..100_000).collect();
+        for nth in 0..100_000 {
+            assert_eq!(first(&mut held), nth);
+            assert!(held.capacity() <= held.len() * 4 + FEW, "{} of {nth}", held.capacity());
+        }
+    }
 }
