@@ -3,22 +3,41 @@
 //! Always: a line is a request if it is `HOST IDENT USER [TIME] "METHOD PATH PROTOCOL" CODE BYTES`,
 //! with two quoted texts behind it or without; the protocol may be missing, as in HTTP/0.9.
 
+use crate::chunks::LINE_BYTES;
 use std::ops::Range;
 
 /// A line, as places in a chunk.
 pub enum Line {
-    Request { host: Range<usize>, path: Range<usize>, code: u16, bytes: u64 },
+    Request(Request),
     Malformed(Range<usize>),
 }
 
+/// What a well-formed line says, and what follows from it.
+pub struct Request {
+    pub host: Range<usize>,
+    pub path: Range<usize>,
+    /// The path without its query, once [`enrich`](Request::enrich) has looked for one.
+    pub page: Range<usize>,
+    pub code: u16,
+    pub bytes: u64,
+}
+
 impl Line {
-    /// The line from `start` to `end` of `chunk`.
-    pub fn parse(chunk: &[u8], start: usize, mut end: usize) -> Line {
-        if end > start && chunk[end - 1] == b'\r' {
-            end -= 1;
+    /// The line from `start` to `end` of `chunk`; a carriage return at its end says nothing.
+    pub fn parse(chunk: &[u8], start: usize, end: usize) -> Line {
+        let length = end - usize::from(end > start && chunk[end - 1] == b'\r');
+        let fields = Fields { text: &chunk[..length], at: start };
+        let request = if end - start > LINE_BYTES { None } else { fields.request() };
+        request.map_or(Line::Malformed(start..end), Line::Request)
+    }
+}
+
+impl Request {
+    /// Finds the page.
+    pub fn enrich(&mut self, chunk: &[u8]) {
+        if let Some(query) = memchr::memchr(b'?', &chunk[self.path.clone()]) {
+            self.page.end = self.path.start + query;
         }
-        let fields = Fields { text: &chunk[..end], at: start };
-        fields.request().unwrap_or(Line::Malformed(start..end))
     }
 }
 
@@ -29,7 +48,7 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    fn request(mut self) -> Option<Line> {
+    fn request(mut self) -> Option<Request> {
         let host = self.word()?;
         self.word()?;
         self.word()?;
@@ -43,7 +62,8 @@ impl Fields<'_> {
             self.expect(b' ')?;
             self.quoted()?;
         }
-        (self.at == self.text.len()).then_some(Line::Request { host, path, code, bytes })
+        let page = path.clone();
+        (self.at == self.text.len()).then_some(Request { host, path, page, code, bytes })
     }
 
     fn expect(&mut self, byte: u8) -> Option<()> {

@@ -1,11 +1,14 @@
 //! Facts about an access log in the Common or Combined format: a pipeline of chunks of lines.
 //!
-//! Reader, parser, clerk: the reader gives chunks that end with a line, the parser finds the fields
-//! of each line, the clerk counts and puts malformed lines aside. Always: no more than three chunks
-//! are under way; what grows is the number of different paths and hosts only.
+//! Read, parse, enrich, count: the reader gives chunks that end with a line, the parser finds the
+//! fields of each line, the third stage adds what follows from them, the clerk counts and puts
+//! malformed lines aside. Always: no more than four chunks are under way; what grows is the number
+//! of different paths, hosts and pages only.
 
+mod chunks;
 mod line;
 
+use chunks::{Chunk, Chunks};
 use line::Line;
 use rustc_hash::FxHashMap;
 use std::cell::Cell;
@@ -15,16 +18,10 @@ use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::process::ExitCode;
 use tasklets::{pipeline, run};
 
-/// What is read at a time; a line that is longer is read whole all the same.
-const CHUNK_BYTES: usize = 256 * 1024;
-
-/// A line without an end is malformed from here on: memory stays bounded.
-const LINE_BYTES: usize = 4 * 1024 * 1024;
-
-/// Paths and hosts that are printed.
+/// Paths, hosts and pages that are printed.
 const TOP: usize = 10;
 
-const USAGE: &str = "usage: logstat [--reject FILE] [--] [FILE...]";
+const USAGE: &str = "usage: logstat [--pages] [--reject FILE] [--] [FILE...]";
 
 const HELP: &str = "
 Reads access logs in the Common or Combined format (stdin if no FILE is given, or for `-`) and
@@ -36,15 +33,21 @@ prints one fact a line, fields separated by tabs:
     status CODE N    for each code, ascending
     path N PATH      the ten that were asked for most often, equal ones by name
     host N HOST      the ten that asked most often, equal ones by name
+    page N PAGE      with --pages: as path, but the query of a path does not count
 
-    --reject FILE    malformed lines are written to FILE
+A line is one line however long; one of more than 4 MiB is malformed. In quoted fields a backslash
+keeps a quote from being the end. A size that 64 bits do not hold is malformed.
+
+    --pages          print pages, too
+    --reject FILE    write malformed lines to FILE, whole and as they are; if the last line of a log
+                     has no end, it gets one
     --help           this text
 
 Exit status: 0; 1 if anything could not be read or written; 2 for bad arguments.
 ";
 
 fn main() -> ExitCode {
-    let (reject, files) = match arguments() {
+    let Arguments { reject, pages, files } = match arguments() {
         Ok(Some(arguments)) => arguments,
         Ok(None) => return end(write!(io::stdout(), "{USAGE}\n{HELP}")),
         Err(why) => {
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
         Ok(file) => file.map(BufWriter::new),
         Err(error) => return end(Err(error)),
     };
-    let mut clerk = Clerk { reject, ..Clerk::default() };
+    let mut clerk = Clerk { reject, pages: pages.then(Counts::default), ..Clerk::default() };
     let (mut failed, names) = (false, if files.is_empty() { vec!["-".into()] } else { files });
     for name in names {
         if let Err(error) = read(&name, &mut clerk) {
@@ -68,22 +71,30 @@ fn main() -> ExitCode {
     if failed { ExitCode::FAILURE } else { end(printed) }
 }
 
-type Arguments = (Option<OsString>, Vec<OsString>);
+/// What the command line says.
+#[derive(Default)]
+struct Arguments {
+    /// Where malformed lines go.
+    reject: Option<OsString>,
+    /// Whether pages are printed.
+    pages: bool,
+    files: Vec<OsString>,
+}
 
-/// What the command line says: where malformed lines go, and the files; `None` if it asks for help.
+/// The command line; `None` if it asks for help.
 fn arguments() -> Result<Option<Arguments>, String> {
-    let mut given = std::env::args_os().skip(1);
-    let (mut reject, mut files) = (None, Vec::new());
+    let (mut given, mut said) = (std::env::args_os().skip(1), Arguments::default());
     while let Some(argument) = given.next() {
         match &*argument.to_string_lossy() {
-            "--" => files.extend(given.by_ref()),
+            "--" => said.files.extend(given.by_ref()),
             "--help" => return Ok(None),
-            "--reject" => reject = Some(given.next().ok_or("--reject needs a FILE")?),
+            "--pages" => said.pages = true,
+            "--reject" => said.reject = Some(given.next().ok_or("--reject needs a FILE")?),
             it if it.starts_with('-') && it != "-" => return Err(format!("unknown option {it:?}")),
-            _ => files.push(argument),
+            _ => said.files.push(argument),
         }
     }
-    Ok(Some((reject, files)))
+    Ok(Some(said))
 }
 
 /// One file's lines, counted.
@@ -91,77 +102,43 @@ fn read(name: &OsString, clerk: &mut Clerk) -> io::Result<()> {
     let from: Box<dyn Read> =
         if name == "-" { Box::new(io::stdin().lock()) } else { Box::new(File::open(name)?) };
     let failure = Cell::new(None);
-    let chunks = Chunks { from, rest: Vec::new(), ended: false, failure: &failure };
+    let chunks = Chunks::new(from, &failure);
     let counted = run(|| {
         let lines = pipeline::from_iter(chunks).named("read").map(parse).named("parse");
+        let lines = lines.map(enrich).named("enrich");
         lines.try_for_each(|it| clerk.enter(&it)).named("count").run()
     });
     counted.map_err(|error| io::Error::other(error.to_string()))?;
     failure.take().map_or(Ok(()), Err)
 }
 
-/// Parts of a reader that end with a line.
-struct Chunks<'a> {
-    from: Box<dyn Read>,
-    rest: Vec<u8>,
-    ended: bool,
-    /// Why it ended, if not because there is no more.
-    failure: &'a Cell<Option<io::Error>>,
-}
-
-impl Iterator for Chunks<'_> {
-    type Item = Vec<u8>;
-
-    fn next(&mut self) -> Option<Vec<u8>> {
-        if self.ended {
-            return None;
-        }
-        let mut chunk = std::mem::take(&mut self.rest);
-        loop {
-            let had = chunk.len();
-            chunk.resize(had + CHUNK_BYTES, 0);
-            let got = match self.from.read(&mut chunk[had..]) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {
-                    chunk.truncate(had);
-                    continue;
-                }
-                Err(error) => {
-                    self.failure.set(Some(error));
-                    0
-                }
-                Ok(got) => got,
-            };
-            chunk.truncate(had + got);
-            if got == 0 {
-                self.ended = true;
-                return (!chunk.is_empty()).then_some(chunk);
-            }
-            if let Some(end) = memchr::memrchr(b'\n', &chunk[had..]) {
-                self.rest = chunk.split_off(had + end + 1);
-                return Some(chunk);
-            }
-            if chunk.len() > LINE_BYTES {
-                return Some(chunk);
-            }
-        }
-    }
-}
-
-/// A chunk and the lines in it.
+/// A chunk and the lines in it, if it has whole ones.
 struct Parsed {
-    chunk: Vec<u8>,
+    chunk: Chunk,
     lines: Vec<Line>,
 }
 
-fn parse(chunk: Vec<u8>) -> Parsed {
-    let mut lines = Vec::with_capacity(chunk.len() / 64);
+fn parse(chunk: Chunk) -> Parsed {
+    let Chunk::Lines(text) = &chunk else { return Parsed { chunk, lines: Vec::new() } };
+    let mut lines = Vec::with_capacity(text.len() / 64);
     let mut start = 0;
-    while start < chunk.len() {
-        let end = memchr::memchr(b'\n', &chunk[start..]).map_or(chunk.len(), |it| start + it);
-        lines.push(Line::parse(&chunk, start, end));
+    while start < text.len() {
+        let end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |it| start + it);
+        lines.push(Line::parse(text, start, end));
         start = end + 1;
     }
     Parsed { chunk, lines }
+}
+
+fn enrich(mut parsed: Parsed) -> Parsed {
+    if let Chunk::Lines(text) = &parsed.chunk {
+        for line in &mut parsed.lines {
+            if let Line::Request(request) = line {
+                request.enrich(text);
+            }
+        }
+    }
+    parsed
 }
 
 /// How often each name was seen.
@@ -172,34 +149,54 @@ type Counts = FxHashMap<Box<[u8]>, u64>;
 struct Clerk {
     requests: u64,
     malformed: u64,
-    bytes: u64,
+    bytes: u128,
     codes: std::collections::BTreeMap<u16, u64>,
     paths: Counts,
     hosts: Counts,
+    /// If they are printed.
+    pages: Option<Counts>,
     reject: Option<BufWriter<File>>,
 }
 
 impl Clerk {
     fn enter(&mut self, parsed: &Parsed) -> io::Result<()> {
-        for line in &parsed.lines {
-            match line {
-                Line::Request { host, path, code, bytes } => {
-                    self.requests += 1;
-                    self.bytes = self.bytes.saturating_add(*bytes);
-                    *self.codes.entry(*code).or_default() += 1;
-                    count(&mut self.paths, &parsed.chunk[path.clone()]);
-                    count(&mut self.hosts, &parsed.chunk[host.clone()]);
-                }
-                Line::Malformed(text) => {
-                    self.malformed += 1;
-                    if let Some(reject) = &mut self.reject {
-                        reject.write_all(&parsed.chunk[text.clone()])?;
-                        reject.write_all(b"\n")?;
-                    }
-                }
+        match &parsed.chunk {
+            Chunk::Lines(text) => parsed.lines.iter().try_for_each(|it| self.line(text, it)),
+            Chunk::Head(text) => {
+                self.malformed += 1;
+                self.put_aside(text)
+            }
+            Chunk::Middle(text) => self.put_aside(text),
+            Chunk::Tail(text) => {
+                self.put_aside(text)?;
+                self.put_aside(b"\n")
             }
         }
-        Ok(())
+    }
+
+    fn line(&mut self, chunk: &[u8], line: &Line) -> io::Result<()> {
+        match line {
+            Line::Request(request) => {
+                self.requests += 1;
+                self.bytes += u128::from(request.bytes);
+                *self.codes.entry(request.code).or_default() += 1;
+                count(&mut self.paths, &chunk[request.path.clone()]);
+                count(&mut self.hosts, &chunk[request.host.clone()]);
+                if let Some(pages) = &mut self.pages {
+                    count(pages, &chunk[request.page.clone()]);
+                }
+                Ok(())
+            }
+            Line::Malformed(text) => {
+                self.malformed += 1;
+                self.put_aside(&chunk[text.clone()])?;
+                self.put_aside(b"\n")
+            }
+        }
+    }
+
+    fn put_aside(&mut self, text: &[u8]) -> io::Result<()> {
+        self.reject.as_mut().map_or(Ok(()), |it| it.write_all(text))
     }
 
     /// Prints what has been counted.
@@ -211,9 +208,10 @@ impl Clerk {
         let Clerk { requests, malformed, bytes, codes, .. } = &self;
         writeln!(out, "requests\t{requests}\nmalformed\t{malformed}\nbytes\t{bytes}")?;
         for (code, count) in codes {
-            writeln!(out, "status\t{code}\t{count}")?;
+            writeln!(out, "status\t{code:03}\t{count}")?;
         }
-        for (what, counts) in [("path", &self.paths), ("host", &self.hosts)] {
+        let names = [("path", &self.paths), ("host", &self.hosts)];
+        for (what, counts) in names.into_iter().chain(self.pages.iter().map(|it| ("page", it))) {
             for (name, count) in top(counts) {
                 write!(out, "{what}\t{count}\t")?;
                 out.write_all(name)?;
