@@ -465,7 +465,7 @@ fn the_report_names_the_bottleneck_and_draws_the_network() {
     let report = done.unwrap().unwrap().report;
     assert_eq!(report.bottleneck().unwrap().name, "slow \"one\"");
     assert!(report.to_dot().contains("s1 -> s2 [label=\"64 items, 1/s"), "{}", report.to_dot());
-    assert!(report.to_mermaid().contains("s2[\"slow 'one'\"]"), "{}", report.to_mermaid());
+    assert!(report.to_mermaid().contains("s2[\"slow #34;one#34;\"]"), "{}", report.to_mermaid());
     assert_eq!(report.to_dot().matches("->").count(), 5);
     assert!(report.to_string().contains("the bottleneck is slow"), "{report}");
 }

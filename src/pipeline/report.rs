@@ -241,7 +241,7 @@ impl Report {
     pub fn to_mermaid(&self) -> String {
         let mut text = String::from("flowchart LR\n");
         for (number, stage) in self.stages.iter().enumerate() {
-            text += &format!("  s{number}[\"{}\"]\n", quoted(&stage.name));
+            text += &format!("  s{number}[\"{}\"]\n", in_mermaid(&stage.name));
         }
         for edge @ EdgeReport { from, to, .. } in &self.edges {
             text += &format!("  s{from} -->|{}| s{to}\n", self.rate(edge));
@@ -259,8 +259,16 @@ impl Report {
     }
 }
 
+/// A name within quotes in Graphviz's language.
 fn quoted(name: &str) -> String {
-    name.replace('\\', "\\\\").replace('"', "'").replace('\n', " ")
+    name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ")
+}
+
+/// A name within quotes in Mermaid's language, as text: neither quotes nor tags nor entities.
+fn in_mermaid(name: &str) -> String {
+    let plain = |it: char| it.is_alphanumeric() || " _-.,:;()'/+*=!?".contains(it);
+    let escaped = |it: char| if plain(it) { it.to_string() } else { format!("#{};", it as u32) };
+    name.chars().map(escaped).collect()
 }
 
 impl fmt::Display for Report {
