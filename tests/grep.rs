@@ -87,6 +87,9 @@ fn a_match_lies_within_a_line() {
         r"\W",
         r"\S\W",
         "[[:space:]]",
+        "[[.(.][=b=]]",
+        "\\`foo",
+        "o\\'",
         "[\t-\r]",
         "[[:cntrl:]]b?",
     ] {
@@ -138,8 +141,10 @@ fn of_a_binary_file_only_what_is_read_before_it_shows_is_printed() {
     }
 }
 
-/// What a pattern may be made of.
-const PIECES: [&str; 48] = [
+/// What a pattern may be made of; nothing of which GNU grep has two opinions, such as `(*)`.
+const PIECES: [&str; 52] = [
+    "[:a:]",
+    "[c-a]",
     "a",
     "b",
     "aa",
@@ -165,7 +170,7 @@ const PIECES: [&str; 48] = [
     "$",
     "|",
     "(",
-    ")",
+    "b)",
     "()",
     "(a|b)",
     "[ab]",
@@ -182,7 +187,9 @@ const PIECES: [&str; 48] = [
     "[[:oops:]]",
     "[a&&b]",
     "[\\d]",
-    "\\",
+    "\\*",
+    "\\(",
+    "\\b",
     "\\w",
     "\\W",
     "\\<",
@@ -206,10 +213,23 @@ proptest! {
 #[test]
 fn bad_input_is_told() {
     let tree = Tree::new("bad");
-    assert_eq!(tree.ours("(").status.code(), Some(2));
+    for (pattern, why) in [
+        ("(", "unmatched ("),
+        ("[a", "unmatched ["),
+        (r"(a)\1", "back-references are not supported"),
+        (r"a\", "trailing backslash"),
+        ("a{2,1}", "invalid content"),
+        ("a{32768}", "too big"),
+    ] {
+        let output = tree.ours(pattern);
+        assert_eq!(output.status.code(), Some(2), "{pattern}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.starts_with("grep: ") && told.contains(why), "{pattern}: {told}");
+    }
     let nowhere = Command::new(built("grep")).args(["x", "/no/such/path"]).output().unwrap();
     assert_eq!(nowhere.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&nowhere.stderr).starts_with("grep: /no/such/path: "));
     let usage = Command::new(built("grep")).output().unwrap();
     assert_eq!(usage.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&usage.stderr).contains("grep -E"));
 }
