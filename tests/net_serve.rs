@@ -2,6 +2,7 @@
 
 mod support;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -10,7 +11,8 @@ use std::time::Duration;
 use support::{Ended, isolated};
 use tasklets::net::{Serve, TcpListener, TcpStream, listen, serve};
 use tasklets::{
-    Halt, Never, Operation, after, channel, pause, run, scope, sleep, spawn, yield_now,
+    Builder, Halt, Never, Operation, Runtime, after, channel, pause, run, scope, sleep, spawn,
+    yield_now,
 };
 
 fn local() -> (TcpListener, SocketAddr) {
@@ -206,6 +208,81 @@ fn a_server_without_descriptors_rests_and_goes_on() {
             drop(stop);
             assert_eq!(server.join().unwrap().unwrap().connections, 3);
         });
+    });
+    ended.map(Ended::well);
+}
+
+/// Serves ten clients, of which each waits for its answer, all at a time; tells how many.
+fn serve_ten() -> u64 {
+    let (listener, address) = local();
+    let clients = std::thread::spawn(move || {
+        let mut all = [(); 10].map(|()| std::net::TcpStream::connect(address).unwrap());
+        all.iter_mut().for_each(|it| it.write_all(b"x").unwrap());
+        all.map(|mut it| it.read_to_end(&mut Vec::new()).unwrap())
+    });
+    let (stop, stopped) = channel::<Never>();
+    let (stop, handled) = (Cell::new(Some(stop)), Cell::new(0));
+    let handler = |mut it: TcpStream, _| {
+        it.read_exact(&mut [0]).unwrap();
+        (0..10).for_each(|_| yield_now()); // others are accepted meanwhile
+        it.write_all(b"done").unwrap();
+        handled.set(handled.get() + 1);
+        if handled.get() == 10 {
+            stop.take();
+        }
+    };
+    let served = Serve::new().run(&listener, &stopped, handler).unwrap();
+    assert_eq!(clients.join().unwrap(), [4; 10]);
+    assert_eq!((served.panics, served.cut), (0, 0));
+    served.connections
+}
+
+#[test]
+fn connections_that_no_tasklet_can_be_made_for_wait_until_one_ends() {
+    let served = Runtime::builder().max_tasklets(6).build().run(serve_ten);
+    assert_eq!(served.unwrap(), 10);
+}
+
+#[test]
+fn a_server_whose_run_has_no_tasklet_left_rests_and_goes_on() {
+    let runtime = Runtime::builder().max_tasklets(10).build();
+    let ended = runtime.run(|| {
+        let (address, stop, server) = served!(Serve::new(), |mut it: TcpStream, _| {
+            it.write_all(b"x").unwrap();
+        });
+        let others: Vec<_> = std::iter::from_fn(|| Builder::new().spawn(pause).ok()).collect();
+        assert!(!others.is_empty());
+        let mut client = TcpStream::connect(address).unwrap();
+        sleep(Duration::from_millis(30)).unwrap(); // it is accepted and has nobody
+        others.iter().for_each(|it| it.cancel());
+        assert_eq!(client.read_to_end(&mut Vec::new()).unwrap(), 1);
+        drop(stop);
+        assert_eq!(server.join().unwrap().unwrap().connections, 1);
+    });
+    ended.unwrap();
+}
+
+#[test]
+fn a_server_that_has_no_tasklet_for_a_connection_can_be_stopped() {
+    let runtime = Runtime::builder().max_tasklets(2).build();
+    let ended = runtime.run(|| {
+        let (address, stop, server) = served!(Serve::new(), |_, _| unreachable!());
+        let mut client = TcpStream::connect(address).unwrap();
+        sleep(Duration::from_millis(30)).unwrap(); // it is accepted and has nobody
+        drop(stop);
+        assert_eq!(server.join().unwrap().unwrap().connections, 1);
+        assert_ne!(client.read(&mut [0]).unwrap_or(0), 1);
+    });
+    ended.unwrap();
+}
+
+#[test]
+fn connections_that_the_os_has_no_stack_for_wait_until_one_ends() {
+    let ended = isolated(|| {
+        let limit = Rlimit { current: Some(7 << 29), maximum: getrlimit(Resource::As).maximum };
+        setrlimit(Resource::As, limit).unwrap();
+        let served = Runtime::builder().stack_size(1 << 30).build().run(serve_ten);
+        assert_eq!(served.unwrap(), 10);
     });
     ended.map(Ended::well);
 }

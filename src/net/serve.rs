@@ -1,21 +1,24 @@
 //! Serving: a tasklet for each connection, so many at a time, until somebody says stop.
 //!
 //! Always: when serving has ended, no handler runs; a handler that panics ends its own connection
-//! and nothing else; what is refused for want of descriptors is accepted later.
+//! and nothing else; what is refused for want of descriptors is accepted later, and what there is
+//! no tasklet for is handled later.
 //! Server: `Accepting <-> Full`, `Accepting <-> Resting`, then `Stopping -> Ended`.
 
 use super::listener::{TcpListener, UnixListener};
 use super::stream::{TcpStream, UnixStream};
 use crate::channel::{Never, Receiver, Sender, channel};
-use crate::error::{complain, discard, panic_message};
+use crate::error::{Halt, complain, discard, panic_message};
 use crate::kernel::running::Unwound;
 use crate::kernel::stack;
 use crate::operation::Operation;
-use crate::scope::{Scope, scope};
+use crate::scope::{Scope, try_scope};
 use crate::select;
+use crate::tasklet::Builder;
 use crate::time::{after, within};
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -73,7 +76,7 @@ impl Accept for UnixListener {
 /// As [`Serve::run`].
 ///
 /// # Panics
-/// As [`Serve::run`].
+/// If `limit` is zero; as [`Serve::run`].
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -189,8 +192,9 @@ impl Serve {
     /// Serves until every sender of `stop` is gone, then until the handlers have ended.
     ///
     /// While the process has no descriptor or memory left for a connection, it rests, for 5 ms and
-    /// longer up to a second, and tries again; so it does if a connection was gone before it was
-    /// accepted. Handlers that want to know of the end have a clone of `stop`. Connections that
+    /// longer up to a second, or until a handler has ended, and tries again; so it does if a
+    /// connection was gone before it was accepted, and if there is no tasklet for one that was.
+    /// Handlers that want to know of the end have a clone of `stop`. Connections that
     /// nobody has accepted by then are reset, by the OS, when the listener is dropped.
     ///
     /// # Errors
@@ -206,90 +210,158 @@ impl Serve {
         handler: impl Fn(L::Stream, L::Peer) -> R,
     ) -> io::Result<Served> {
         let (freed, free) = channel();
-        let server = Server { serve: self, handler: &handler, freed, counts: Cell::default() };
-        let active = Cell::new(0);
-        let ended = scope(|s| {
-            let ended = server.accept_all(s, listener, stop, &free, &active);
-            (ended, s.shutdown(self.grace).len())
+        let awaited = Cell::new(Awaited::Any);
+        let room = Room { active: Cell::new(0), unhandled: RefCell::default(), freed, awaited };
+        let server = Server { serve: self, handler: &handler, room, counts: Cell::default() };
+        let mut ended = None;
+        let handled = try_scope(|s| {
+            let accepted = server.accept_all(s, listener, stop, &free);
+            ended = Some((accepted, s.shutdown(self.grace).len()));
         });
-        let (ended, cut) = ended;
-        ended.map(|()| Served { cut, ..server.counts.get() })
+        // Handlers do not fail: these are tasklets that got no stack. Others took their places.
+        handled.unwrap_or_else(|error| error.failures.into_iter().for_each(drop));
+        let (accepted, cut) = ended.expect("a scope is left when its body has returned");
+        accepted.map(|()| Served { cut, ..server.counts.get() })
     }
 }
 
 /// One that runs.
-struct Server<'a, F> {
+struct Server<'a, F, C> {
     serve: &'a Serve,
     handler: &'a F,
-    /// Told of the end of a handler, if somebody waits for room.
-    freed: Sender<()>,
+    room: Room<C>,
     counts: Cell<Served>,
 }
 
-/// The place of a connection among those that are served, until this is dropped: also when the
-/// tasklet has to be unwound.
-struct Place<'a> {
-    active: &'a Cell<usize>,
-    freed: &'a Sender<()>,
+/// Where connections are while they are served.
+struct Room<C> {
+    active: Cell<usize>,
+    /// Accepted, but no tasklet could be made for them, or theirs got no stack.
+    unhandled: RefCell<VecDeque<C>>,
+    freed: Sender<()>,
+    /// What `freed` is told of.
+    awaited: Cell<Awaited>,
 }
 
-impl Drop for Place<'_> {
+/// What the server waits for beside connections.
+#[derive(Clone, Copy)]
+enum Awaited {
+    /// There is room for others: for one that comes back unhandled.
+    Unhandled,
+    /// It rests: for a handler to end.
+    Ended,
+    /// It is full: for either.
+    Any,
+}
+
+/// The place of a connection among those that are served, until this is dropped: also when the
+/// tasklet has to be unwound, or never begins.
+struct Place<'a, C> {
+    room: &'a Room<C>,
+    /// Until its handler begins.
+    connection: Option<C>,
+}
+
+impl<C> Drop for Place<'_, C> {
     fn drop(&mut self) {
-        self.active.set(self.active.get() - 1);
-        drop(self.freed.try_send(()));
+        let is_awaited = match self.room.awaited.get() {
+            Awaited::Unhandled => self.connection.is_some(),
+            Awaited::Ended => self.connection.is_none(),
+            Awaited::Any => true,
+        };
+        self.room.unhandled.borrow_mut().extend(self.connection.take());
+        self.room.active.set(self.room.active.get() - 1);
+        if is_awaited {
+            drop(self.room.freed.try_send(()));
+        }
     }
 }
 
-impl<F> Server<'_, F> {
-    fn accept_all<'s, L: Accept, R>(
+impl<F, S, P: fmt::Debug> Server<'_, F, (S, P)> {
+    fn accept_all<'s, L, R>(
         &'s self,
         s: Scope<'s, '_>,
         listener: &L,
         stop: &Receiver<Never>,
         free: &Receiver<()>,
-        active: &'s Cell<usize>,
     ) -> io::Result<()>
     where
-        F: Fn(L::Stream, L::Peer) -> R,
-        L::Stream: 's,
-        L::Peer: 's,
+        L: Accept<Stream = S, Peer = P>,
+        F: Fn(S, P) -> R,
     {
         let mut rest = REST[0];
         loop {
-            let full = active.get() >= self.serve.limit;
+            let unhandled = !self.room.unhandled.borrow().is_empty();
+            if unhandled {
+                if !self.rest(&mut rest, stop, free)? {
+                    return Ok(());
+                }
+                let next = self.room.unhandled.borrow_mut().pop_front();
+                next.into_iter().for_each(|it| self.start(s, it));
+                continue;
+            }
+            let full = self.room.active.get() >= self.serve.limit;
+            self.room.awaited.set(if full { Awaited::Any } else { Awaited::Unhandled });
             let accepted = select! {
                 op(listener.accepting().only_if(!full)) -> it => it,
-                recv(free) -> it if full => { it?; continue }
+                recv(free) -> it => { it?; continue }
                 recv(stop) -> it => return ended(it),
             };
             match accepted {
-                Ok((stream, peer)) => {
+                Ok(connection) => {
                     rest = REST[0];
                     self.count(|it| it.connections += 1);
-                    active.set(active.get() + 1);
-                    s.spawn(move || self.handle(stream, peer, active));
+                    self.start(s, connection);
                 }
                 Err(error) if is_of_connection(&error) || is_want(&error) => {
-                    select! {
-                        op(after(rest)) -> it => it.map(|_| ())?,
-                        recv(stop) -> it => return ended(it),
+                    if !self.rest(&mut rest, stop, free)? {
+                        return Ok(());
                     }
-                    rest = (2 * rest).min(REST[1]);
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn handle<S, P: fmt::Debug, R>(&self, stream: S, peer: P, active: &Cell<usize>)
+    /// Rests, longer each time, or until a handler ends; false if serving is to end.
+    fn rest(
+        &self,
+        rest: &mut Duration,
+        stop: &Receiver<Never>,
+        free: &Receiver<()>,
+    ) -> io::Result<bool> {
+        self.room.awaited.set(Awaited::Ended);
+        select! {
+            op(after(*rest)) -> it => it.map(|_| ())?,
+            recv(free) -> it => it?,
+            recv(stop) -> it => return ended(it).map(|()| false),
+        }
+        *rest = (2 * *rest).min(REST[1]);
+        Ok(true)
+    }
+
+    /// Makes a tasklet for a connection, which is unhandled if there can be none.
+    fn start<'s, R>(&'s self, s: Scope<'s, '_>, connection: (S, P))
     where
         F: Fn(S, P) -> R,
     {
-        let _place = Place { active, freed: &self.freed };
-        let name = format!("{peer:?}");
-        let handled = catch_unwind(AssertUnwindSafe(|| match self.serve.deadline {
-            None => drop((self.handler)(stream, peer)),
-            Some(deadline) => drop(within(deadline, || (self.handler)(stream, peer))),
+        self.room.active.set(self.room.active.get() + 1);
+        let place = Place { room: &self.room, connection: Some(connection) };
+        drop(s.spawn_with(Builder::new(), move || self.handle(place)));
+    }
+
+    fn handle<R>(&self, mut place: Place<'_, (S, P)>)
+    where
+        F: Fn(S, P) -> R,
+    {
+        let (stream, peer) = place.connection.take().expect("it is there until it is handled");
+        let mut name = String::new();
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            name = format!("{peer:?}");
+            match self.serve.deadline {
+                None => drop((self.handler)(stream, peer)),
+                Some(deadline) => drop(within(deadline, || (self.handler)(stream, peer))),
+            }
         }));
         if let Err(panic) = handled {
             self.report(&name, panic);
@@ -321,10 +393,10 @@ impl<F> Server<'_, F> {
 }
 
 /// Whether serving ends because it was told to.
-fn ended(stop: Result<Never, crate::error::Halt>) -> io::Result<()> {
+fn ended(stop: Result<Never, Halt>) -> io::Result<()> {
     match stop {
         Ok(never) => match never {},
-        Err(crate::error::Halt::Closed) => Ok(()),
+        Err(Halt::Closed) => Ok(()),
         Err(why) => Err(why.into()),
     }
 }
