@@ -57,6 +57,7 @@ pub use std::process::{ExitStatus, Output, Stdio};
 
 use crate::descriptor::Descriptor;
 use crate::kernel::announce;
+use crate::kernel::running;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter};
@@ -300,8 +301,8 @@ impl Command {
     /// Starts it and waits until it has ended.
     ///
     /// # Errors
-    /// As [`spawn`](Self::spawn) and [`Child::wait`]. If the wait is stopped the child goes on; see
-    /// [`kill_on_drop`](Self::kill_on_drop).
+    /// As [`spawn`](Self::spawn) and [`Child::wait`]. Who has been stopped before starts nothing;
+    /// if the wait is stopped the child goes on: see [`kill_on_drop`](Self::kill_on_drop).
     ///
     /// ```
     /// use tasklets::{process::Command, run};
@@ -309,6 +310,7 @@ impl Command {
     /// ```
     #[track_caller]
     pub fn status(&mut self) -> io::Result<ExitStatus> {
+        running::gate(true)?;
         self.spawn()?.wait()
     }
 
@@ -328,6 +330,7 @@ impl Command {
     /// ```
     #[track_caller]
     pub fn output(&mut self) -> io::Result<Output> {
+        running::gate(true)?;
         let unset = self.streams.map(|it| !it);
         self.set_streams(unset, [Stdio::null(), Stdio::piped(), Stdio::piped()]);
         let child = self.spawn();

@@ -1,15 +1,15 @@
 //! Connecting without holding up the OS thread.
 //!
-//! Always: an attempt that was given up leaves no socket behind.
+//! Always: an attempt that was given up leaves no socket behind; who is stopped or explored begins
+//! none.
 //! Attempt: `Begun -> Connected | Failed`, or given up.
 
 use super::socket::{Socket, persist};
-use crate::channel::channel;
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, admit};
 use crate::error::Halt;
+use crate::kernel::operation::{Arm, Patience, perform};
 use crate::kernel::source::Side;
 use crate::operation::Operation;
-use crate::scope::scope;
 use crate::time::{after, after_now};
 use socket2::{Domain, Protocol, SockAddr, Type};
 use std::io;
@@ -22,14 +22,29 @@ use std::time::Duration;
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// A TCP socket that is connecting, or connected already.
-fn begin(address: SocketAddr) -> io::Result<TcpStream> {
+fn begin(address: SocketAddr, at: &'static Location<'static>) -> io::Result<Descriptor<TcpStream>> {
+    admit(at)?;
     let kind = Type::STREAM.nonblocking();
     let socket = socket2::Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     match socket.connect(&address.into()) {
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
         other => other?,
     }
-    Ok(socket.into())
+    Ok(Descriptor::of_nonblocking(socket.into()))
+}
+
+/// What has become of one that is connecting.
+fn finish(socket: &TcpStream) -> io::Result<()> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    // Connected as soon as it has a peer.
+    match socket.peer_addr() {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        other => other.map(drop),
+    }
 }
 
 /// Connects to `address`, within `limit` if that is given.
@@ -39,24 +54,8 @@ pub(super) fn tcp(
     at: &'static Location<'static>,
 ) -> io::Result<Socket<TcpStream>> {
     let limit = limit.map(after_now);
-    let descriptor = Descriptor::of_nonblocking(begin(address)?);
-    descriptor.perform(
-        Side::Write,
-        || limit,
-        at,
-        |it| {
-            if let Some(error) = it.take_error()? {
-                return Err(error);
-            }
-            // Connected as soon as it has a peer.
-            match it.peer_addr() {
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                    Err(io::ErrorKind::WouldBlock.into())
-                }
-                other => other.map(drop),
-            }
-        },
-    )?;
+    let descriptor = begin(address, at)?;
+    descriptor.perform(Side::Write, || limit, at, finish)?;
     Ok(Socket::of(descriptor))
 }
 
@@ -65,49 +64,50 @@ pub(super) fn tcp_any(
     addresses: Vec<SocketAddr>,
     at: &'static Location<'static>,
 ) -> io::Result<Socket<TcpStream>> {
-    let mut addresses = by_turns(addresses).into_iter().peekable();
-    let Some(first) = addresses.next() else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no address"));
-    };
-    if addresses.peek().is_none() {
-        return tcp(first, None, at);
+    if let [only] = *addresses {
+        return tcp(only, None, at);
     }
-    let (tell, told) = channel();
-    scope(|s| {
-        let attempt = |address| {
-            let tell = tell.clone();
-            // Whoever comes second finds nobody who wants to know.
-            s.spawn(move || drop(tell.send(tcp(address, None, at))));
-        };
-        attempt(first);
-        let mut under_way = 1;
-        loop {
-            let next_is_due = addresses.peek().is_some();
-            let late = after(HEAD_START).map(|it| it.map(|_| None)).only_if(next_is_due);
-            let answer = told.receiving().map(|it| it.map(Some)).or(late).wait();
-            let failed = match answer {
-                Ok(None) => None,
-                Ok(Some(Err(error))) => Some(error),
-                Ok(Some(Ok(connected))) => {
-                    s.cancel();
-                    return Ok(connected);
-                }
-                Err(why) => {
-                    s.cancel();
-                    return Err(Halt::into(why));
-                }
-            };
-            under_way -= u32::from(failed.is_some());
-            match (addresses.next(), failed) {
-                (Some(address), _) => {
-                    attempt(address);
-                    under_way += 1;
-                }
-                (None, Some(error)) if under_way == 0 => return Err(error),
-                (None, _) => {}
+    let mut addresses = by_turns(addresses).into_iter();
+    let mut under_way = Vec::new();
+    let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "there is no address");
+    loop {
+        match addresses.next().map(|it| begin(it, at)) {
+            Some(Ok(descriptor)) => under_way.push(descriptor),
+            None if under_way.is_empty() => return Err(failed),
+            None => {}
+            Some(Err(error)) => {
+                failed = unless_stopped(error)?;
+                continue;
             }
         }
-    })
+        match first_of(&under_way, addresses.len() > 0, at) {
+            None => {}
+            Some((nth, Ok(()))) => return Ok(Socket::of(under_way.swap_remove(nth))),
+            Some((nth, Err(error))) => {
+                failed = unless_stopped(error)?;
+                under_way.remove(nth);
+            }
+        }
+    }
+}
+
+/// Which of them has an answer first; none if it is time for another one to begin.
+fn first_of(
+    under_way: &[Descriptor<TcpStream>],
+    others: bool,
+    at: &'static Location<'static>,
+) -> Option<(usize, io::Result<()>)> {
+    let mut late = after(HEAD_START).only_if(others);
+    let mut attempts: Vec<_> = under_way.iter().map(|it| it.writing_with(finish)).collect();
+    let mut arms: Vec<_> = attempts.iter_mut().map(|it| it as &mut dyn Arm).collect();
+    arms.push(&mut late);
+    let nth = perform(&mut arms, Patience::Forever, true, at)?;
+    attempts.get_mut(nth).map(|it| (nth, it.take()))
+}
+
+/// The error of an address; that of a tasklet that is stopped is the end.
+fn unless_stopped(error: io::Error) -> io::Result<io::Error> {
+    if error.get_ref().is_some_and(|it| it.is::<Halt>()) { Err(error) } else { Ok(error) }
 }
 
 /// The addresses, the families taking turns, that of the first one first.

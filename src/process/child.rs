@@ -10,15 +10,18 @@ use crate::kernel::operation::Arm;
 use crate::kernel::task::Doing;
 use crate::kernel::wait::Wait;
 use crate::operation::Operation;
-use crate::scope::scope;
+use crate::select;
 use crate::signal::Signal;
 use rustix::process::{Pid, kill_process};
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, PipeReader, Read};
 use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::process::{ExitStatus, Output};
+
+/// Most bytes that are read of one stream before the other's turn may come: what a pipe holds.
+const SOME: u64 = 64 * 1024;
 
 /// A child process.
 ///
@@ -220,15 +223,40 @@ impl Child {
             (None, None) => {}
             (Some(mut it), None) => drop(it.read_to_end(&mut output.stdout)?),
             (None, Some(mut it)) => drop(it.read_to_end(&mut output.stderr)?),
-            (Some(mut one), Some(mut other)) => scope(|s| {
-                let both = s.spawn(|| other.read_to_end(&mut output.stderr));
-                one.read_to_end(&mut output.stdout).inspect_err(|_| s.cancel())?;
-                both.join().unwrap_or_else(|it| it.resume())
-            })
-            .map(drop)?,
+            (Some(one), Some(other)) => read_both(one, other, &mut output)?,
         }
         output.status = self.wait()?;
         Ok(output)
+    }
+}
+
+/// Reads both to their ends, whichever has something.
+#[track_caller]
+fn read_both(mut one: ChildStdout, mut other: ChildStderr, to: &mut Output) -> io::Result<()> {
+    let ended = loop {
+        let (which, went) = select! {
+            op(one.reading_with(|it| read_some(it, &mut to.stdout))) -> went => (1, went?),
+            op(other.reading_with(|it| read_some(it, &mut to.stderr))) -> went => (2, went?),
+        };
+        if went == 0 {
+            break which;
+        }
+    };
+    match ended {
+        1 => other.read_to_end(&mut to.stderr)?,
+        _ => one.read_to_end(&mut to.stdout)?,
+    };
+    Ok(())
+}
+
+fn read_some(pipe: &PipeReader, to: &mut Vec<u8>) -> io::Result<usize> {
+    let before = to.len();
+    match pipe.take(SOME).read_to_end(to) {
+        // What came before that is there.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && to.len() > before => {
+            Ok(to.len() - before)
+        }
+        other => other,
     }
 }
 
