@@ -362,9 +362,14 @@ impl<T: AsFd> Descriptor<T> {
 /// What comes before each attempt: who is stopped does not attempt, nor who is explored.
 pub(crate) fn admit(at: &'static Location<'static>) -> Result<(), Halt> {
     if running::gate(true)? {
-        announce::refuse("reading or writing a descriptor", at);
+        keep_inside(at)?;
     }
     Ok(())
+}
+
+/// Refuses it in a run that is explored.
+fn keep_inside(at: &'static Location<'static>) -> Result<(), Halt> {
+    announce::keep_inside("reading or writing a descriptor", at)
 }
 
 /// The branch of a wait's time limit.

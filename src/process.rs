@@ -286,7 +286,7 @@ impl Command {
     /// ```
     #[track_caller]
     pub fn spawn(&mut self) -> io::Result<Child> {
-        announce::refuse("starting a process", Location::caller());
+        announce::keep_inside("starting a process", Location::caller())?;
         let mut child = self.std.spawn()?;
         let stdin = child.stdin.take().map(OwnedFd::from);
         let stdout = child.stdout.take().map(OwnedFd::from);

@@ -126,7 +126,7 @@ impl Stdin {
     /// Waits until more than `seen` bytes are kept, or it is known that no more come.
     #[track_caller]
     fn more_than(&self, seen: usize) -> io::Result<Came> {
-        announce::refuse("reading standard input", Location::caller());
+        announce::keep_inside("reading standard input", Location::caller())?;
         loop {
             // A read that is under way may have found what this would wait for.
             if UNDER_WAY.load(Ordering::SeqCst) == 0 {
@@ -255,13 +255,13 @@ pub struct Stdout(());
 impl Write for &Stdout {
     #[track_caller]
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        announce::refuse("writing to standard output", Location::caller());
+        announce::keep_inside("writing to standard output", Location::caller())?;
         let bytes = buffer.to_vec();
         blocking(move || io::stdout().write(&bytes))?
     }
     #[track_caller]
     fn flush(&mut self) -> io::Result<()> {
-        announce::refuse("writing to standard output", Location::caller());
+        announce::keep_inside("writing to standard output", Location::caller())?;
         blocking(|| io::stdout().flush())?
     }
 }

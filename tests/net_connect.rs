@@ -1,9 +1,11 @@
 //! Connecting: who does not get as far as to connect is told why, and reaches nobody.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tasklets::explore::Explore;
 use tasklets::net::{Listen, TcpListener, TcpStream, UnixListener, UnixStream, listen};
-use tasklets::{Halt, Operation, Runtime, pause, run, spawn, yield_now};
+use tasklets::{Halt, Operation, Runtime, after, pause, run, select, spawn, yield_now};
 
 fn local() -> (TcpListener, SocketAddr) {
     let listener = listen("127.0.0.1:0").unwrap();
@@ -67,4 +69,36 @@ fn who_is_stopped_before_connecting_reaches_nobody() {
         assert!(unix.accepting().poll().is_none());
         std::fs::remove_file(path).unwrap();
     });
+}
+
+#[test]
+fn a_run_that_is_explored_accepts_nobody() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let accepts: [fn(&TcpListener); 4] = [
+        |it| drop(it.accept()),
+        |it| drop(it.accepting().wait()),
+        |it| drop(it.accepting().poll()),
+        |it| select! { op(it.accepting()) -> _ => {}, op(after(Duration::ZERO)) -> _ => {} },
+    ];
+    for accept in accepts {
+        let explored = Explore::new().run(|| {
+            accept(&TcpListener::from_std(listener.try_clone().unwrap()).unwrap());
+        });
+        let text = format!("{explored:?}");
+        assert!(text.contains("cannot be explored"), "{text}");
+    }
+    listener.set_nonblocking(true).unwrap();
+    listener.accept().unwrap();
+}
+
+#[test]
+fn a_run_that_is_explored_connects_to_nobody() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let explored = Explore::new().run(move || drop(TcpStream::connect(address)));
+    let text = format!("{explored:?}");
+    assert!(text.contains("reading or writing a descriptor"), "{text}");
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
 }

@@ -1,6 +1,8 @@
 //! Children that are not started, and those whose streams nobody but the caller can read.
 
+use std::cell::RefCell;
 use std::io::Read;
+use tasklets::explore::Explore;
 use tasklets::process::{Command, Stdio};
 use tasklets::{Halt, Runtime, pause, run, spawn, yield_now};
 
@@ -29,5 +31,17 @@ fn who_is_stopped_before_it_starts_a_child_to_wait_for_starts_none() {
         stopped.cancel();
         assert_eq!(stopped.join().unwrap(), [Halt::Cancelled; 2]);
     });
+    assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_run_that_is_explored_starts_no_process() {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut echo = Command::new("echo");
+    echo.stdout(Stdio::from(writer));
+    let echo = RefCell::new(Some(echo));
+    let explored = Explore::new().run(|| drop(echo.take().map(|mut it| it.spawn())));
+    let text = format!("{explored:?}");
+    assert!(text.contains("starting a process"), "{text}");
     assert_eq!(reader.read(&mut [0]).unwrap(), 0);
 }

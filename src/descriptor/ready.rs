@@ -4,7 +4,7 @@
 //! Always: it is asked at that moment whether an attempt would have to wait; what the OS told
 //! earlier may be out of date. Arm: as every operation's.
 
-use super::{Descriptor, doing};
+use super::{Descriptor, doing, keep_inside};
 use crate::error::Halt;
 use crate::kernel::operation::Arm;
 use crate::kernel::source::{Side, Source};
@@ -78,10 +78,11 @@ impl<'a, T: AsFd, R, F: FnMut(&T) -> io::Result<R>> Attempt<'a, T, F, R> {
     }
 
     /// Settles the outcome if it need not wait.
-    fn conclude(&mut self) -> bool {
-        self.outcome = match self.refused.take() {
-            Some(error) => Some(Err(error)),
-            None => loop {
+    fn conclude(&mut self, at: &'static Location<'static>) -> bool {
+        self.outcome = match (self.refused.take(), keep_inside(at)) {
+            (Some(error), _) => Some(Err(error)),
+            (None, Err(why)) => Some(Err(why.into())),
+            (None, Ok(())) => loop {
                 match (self.attempt)(&self.of.io) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break None,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -94,8 +95,8 @@ impl<'a, T: AsFd, R, F: FnMut(&T) -> io::Result<R>> Attempt<'a, T, F, R> {
 }
 
 impl<T: AsFd, R, F: FnMut(&T) -> io::Result<R>> Arm for Attempt<'_, T, F, R> {
-    fn attempt(&mut self, _: &'static Location<'static>) -> bool {
-        self.conclude()
+    fn attempt(&mut self, at: &'static Location<'static>) -> bool {
+        self.conclude(at)
     }
 
     fn ready(&self) -> bool {
@@ -128,8 +129,8 @@ impl<T: AsFd, R, F: FnMut(&T) -> io::Result<R>> Arm for Attempt<'_, T, F, R> {
         }
     }
 
-    fn complete(&mut self, _: u32, _: bool, _: &'static Location<'static>) -> bool {
-        self.conclude()
+    fn complete(&mut self, _: u32, _: bool, at: &'static Location<'static>) -> bool {
+        self.conclude(at)
     }
 
     fn halt(&mut self, why: Halt) {

@@ -304,6 +304,26 @@ pub(crate) fn refuse(what: &'static str, at: &'static Location<'static>) {
     }
 }
 
+/// [`refuse`]s what would reach somebody outside of the run.
+///
+/// # Errors
+/// What it is refused with: also when the run is over, and what is left of it goes on.
+#[inline]
+pub(crate) fn keep_inside(what: &'static str, at: &'static Location<'static>) -> Result<(), Halt> {
+    if running::looks_at_all() { keep_inside_now(what, at) } else { Ok(()) }
+}
+
+#[cold]
+fn keep_inside_now(what: &'static str, at: &'static Location<'static>) -> Result<(), Halt> {
+    refuse_now(what, at);
+    // Also when the control has ended.
+    if running::current().is_none_or(|it| it.home.control.is_none()) {
+        return Ok(());
+    }
+    running::gate(true)?;
+    Err(Halt::CannotWait) // it could not be stopped where it was refused, or may try all the same
+}
+
 #[cold]
 fn refuse_now(what: &'static str, at: &'static Location<'static>) {
     let Some(task) = controlled() else { return look_up() };

@@ -53,7 +53,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[track_caller]
 #[doc(alias("signal_handler", "sigaction", "trap"))]
 pub fn signals(which: impl IntoIterator<Item = Signal>) -> io::Result<Signals> {
-    announce::refuse("listening for signals", Location::caller());
+    announce::keep_inside("listening for signals", Location::caller())?;
     let (woken, wake) = UnixStream::pair()?;
     let mut listened = Vec::new();
     for signal in which {

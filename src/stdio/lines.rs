@@ -160,7 +160,9 @@ impl ReceivingLine<'_> {
 
 impl Arm for ReceivingLine<'_> {
     fn attempt(&mut self, at: &'static Location<'static>) -> bool {
-        announce::refuse("reading standard input", at);
+        if let Err(why) = announce::keep_inside("reading standard input", at) {
+            return self.conclude(Err(why.into()));
+        }
         self.take_kept() || (self.may_read() && self.read())
     }
 
