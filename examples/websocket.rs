@@ -1,5 +1,7 @@
 //! WebSocket: what one client says all hear, also the one that said it. Each client has a tasklet,
-//! and tungstenite, which takes its socket for one of std's; a hub knows them all.
+//! and tungstenite, which takes its socket for one of std's; a hub knows them all. Nobody waits for
+//! a slow client: its tasklet takes news even while it does not read, and leaves when too many pile
+//! up.
 //!
 //! ```text
 //! cargo run --release --example websocket -- 127.0.0.1:7001    # prints where it listens
@@ -11,11 +13,15 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use tasklets::net::{Served, TcpListener, TcpStream, serve};
-use tasklets::{Receiver, Sender, channel, run, select, spawn, within};
+use tasklets::{Operation, Receiver, Sender, channel, run, select, spawn, within};
 use tungstenite::{Error, Message, accept};
 
-/// Who does not say for so long what he wants, or does not take a message, is left out.
+/// Who has not said for so long what he wants is left out.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes of a message, and those that a client may be behind.
+const MESSAGE: usize = 512 * 1_024;
+const LIMIT: usize = 2 * MESSAGE;
 
 enum News {
     Joined(Sender<Message>),
@@ -56,7 +62,7 @@ fn pass_on(news: &Receiver<News>) {
     for news in news {
         match news {
             News::Joined(member) => members.push(member),
-            News::Said(it) => members.retain(|to| to.send_timeout(it.clone(), PATIENCE).is_ok()),
+            News::Said(it) => members.retain(|to| to.send(it.clone()).is_ok()), // else he has left
         }
     }
 }
@@ -64,10 +70,14 @@ fn pass_on(news: &Receiver<News>) {
 fn talk(stream: TcpStream, hub: &Sender<News>) -> Result<(), Box<dyn std::error::Error>> {
     let patient = Patient { stream, waits: true };
     let mut socket = within(PATIENCE, || accept(patient).map_err(|it| it.to_string())).value?;
+    socket.set_config(|it| {
+        (it.max_message_size, it.max_write_buffer_size) = (Some(MESSAGE), LIMIT);
+    });
     // From now on news are waited for, too: see below.
     socket.get_mut().waits = false;
     let (member, inbox) = channel();
     hub.send(News::Joined(member)).map_err(|it| it.why)?;
+    let mut is_behind = false;
     loop {
         match socket.read() {
             Ok(message) if message.is_text() || message.is_binary() => {
@@ -75,14 +85,18 @@ fn talk(stream: TcpStream, hub: &Sender<News>) -> Result<(), Box<dyn std::error:
                 while message.is_some() {
                     select! { // the hub may be about to tell this one something
                         send(hub, News::Said(message.take().unwrap())) -> sent => sent?,
-                        recv(inbox) -> news => socket.send(news?)?,
+                        recv(inbox) -> news => is_behind = would_wait(socket.send(news?))?,
                     }
                 }
             }
             Ok(_) => {} // tungstenite answers
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => select! {
                 op(socket.get_ref().stream.readable()) -> ready => ready?,
-                recv(inbox) -> news => socket.send(news?)?,
+                op(socket.get_ref().stream.writable()) -> ready if is_behind => {
+                    ready?;
+                    is_behind = would_wait(socket.flush())?;
+                }
+                recv(inbox) -> news => is_behind = would_wait(socket.send(news?))?,
             },
             Err(Error::ConnectionClosed) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -90,7 +104,15 @@ fn talk(stream: TcpStream, hub: &Sender<News>) -> Result<(), Box<dyn std::error:
     }
 }
 
-/// A stream whose reads wait or, for who has something else to wait for, say that they would.
+/// Whether tungstenite has kept something that there is no room for at present.
+fn would_wait(sent: tungstenite::Result<()>) -> tungstenite::Result<bool> {
+    match sent {
+        Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Ok(true),
+        other => other.map(|()| false),
+    }
+}
+
+/// A stream that waits or, for who has something else to wait for, says that it would.
 struct Patient {
     stream: TcpStream,
     waits: bool,
@@ -98,7 +120,6 @@ struct Patient {
 
 impl Read for Patient {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        use tasklets::Operation;
         if !self.waits && self.stream.readable().poll().is_none() {
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -108,6 +129,9 @@ impl Read for Patient {
 
 impl Write for Patient {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if !self.waits && self.stream.writable().poll().is_none() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         self.stream.write(buffer)
     }
 

@@ -13,6 +13,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use support::example::{Server, built};
 use tungstenite::{Message, WebSocket, client};
@@ -231,6 +232,20 @@ fn several_messages_that_come_at_once_are_all_heard_in_order() {
     }
     socket.close(None).unwrap();
     while socket.read().is_ok() {}
+}
+
+#[test]
+fn members_that_never_read_do_not_hold_up_one_who_does() {
+    let server = Server::start("websocket", &[ANYWHERE]);
+    let _deaf: Vec<_> = (0..30).map(|_| join(&server)).collect();
+    let mut healthy = join(&server);
+    // Each of them could be waited for, for a second: all of them would be too many.
+    healthy.get_mut().set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    for number in 0..64 {
+        let large = Message::binary(vec![number; 256 * 1024]); // in all more than sockets hold
+        healthy.send(large.clone()).unwrap();
+        assert!(healthy.read().unwrap() == large, "message {number}");
+    }
 }
 
 #[test]
