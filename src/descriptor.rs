@@ -22,7 +22,7 @@ use crate::kernel::task::Doing;
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
@@ -466,6 +466,18 @@ impl<T: AsFd> AsFd for Descriptor<T> {
 impl<T: AsFd> AsRawFd for Descriptor<T> {
     fn as_raw_fd(&self) -> RawFd {
         self.io.as_fd().as_raw_fd()
+    }
+}
+
+impl<T: AsFd + Into<OwnedFd>> From<Descriptor<T>> for OwnedFd {
+    fn from(descriptor: Descriptor<T>) -> OwnedFd {
+        descriptor.into_inner().into()
+    }
+}
+
+impl<T: AsFd + IntoRawFd> IntoRawFd for Descriptor<T> {
+    fn into_raw_fd(self) -> RawFd {
+        self.into_inner().into_raw_fd()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 use tasklets::net::{
@@ -10,7 +11,8 @@ use tasklets::net::{
     UnixStream, listen, lookup_host,
 };
 use tasklets::{
-    Operation, RunError, Runtime, channel, pause, run, select, sleep, spawn, within, yield_now,
+    Descriptor, Operation, RunError, Runtime, channel, pause, run, select, sleep, spawn, within,
+    yield_now,
 };
 
 fn local() -> (TcpListener, SocketAddr) {
@@ -178,6 +180,28 @@ fn sockets_go_to_std_and_back() {
         yield_now();
         server.write_all(b"y").unwrap();
         assert_eq!(reader.join().unwrap(), 1);
+    });
+}
+
+#[test]
+fn sockets_and_descriptors_go_to_the_os_and_back() {
+    run(|| {
+        let (mut near, far) = UnixStream::pair().unwrap();
+        assert!(far.readable().poll().is_none()); // it is registered
+        let far = Descriptor::new(OwnedFd::from(far)).unwrap();
+        assert!(far.readable().poll().is_none());
+        let mut far = UnixStream::try_from(OwnedFd::from(far)).unwrap();
+        let reader = spawn(move || far.read(&mut [0]).unwrap());
+        yield_now();
+        near.write_all(b"x").unwrap();
+        assert_eq!(reader.join().unwrap(), 1);
+        let number = near.as_raw_fd();
+        assert_eq!(near.into_raw_fd(), number); // and stays open
+        assert!(std::fs::exists(format!("/proc/self/fd/{number}")).unwrap());
+        let listener = TcpListener::bind::<&str>("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        TcpStream::connect::<SocketAddr>(address).unwrap();
+        assert_ne!(Descriptor::new(listener).unwrap().into_raw_fd(), number);
     });
 }
 

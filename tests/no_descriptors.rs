@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 use support::{Ended, isolated};
 use tasklets::futures::block_on;
+use tasklets::net::listen;
 use tasklets::process::{Child, Command, Stdio};
 use tasklets::{Descriptor, Halt, Runtime, blocking, run, shared, spawn, within};
 
@@ -107,6 +108,28 @@ fn who_needs_a_descriptor_is_refused_and_served_as_soon_as_there_is_one() {
                 assert_eq!(waits.join().unwrap().unwrap(), 1);
             })
             .unwrap();
+    });
+    ended.map(Ended::well);
+}
+
+#[test]
+fn who_goes_on_with_incoming_rests_between_errors_that_last() {
+    let ended = isolated(|| {
+        run(|| {
+            let listener = listen("127.0.0.1:0").unwrap();
+            let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let hoard = hoard();
+            let errors = within(Duration::from_millis(100), || {
+                let errors = listener.incoming().map(Result::unwrap_err);
+                errors.take_while(|it| it.raw_os_error() == TOO_MANY).count()
+            });
+            assert!((1..=5).contains(&errors.value), "{} errors in 100 ms", errors.value);
+            let mut incoming = listener.incoming();
+            assert_eq!(incoming.next().unwrap().unwrap_err().raw_os_error(), TOO_MANY);
+            drop(hoard);
+            incoming.next().unwrap().unwrap().write_all(b"x").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+        });
     });
     ended.map(Ended::well);
 }

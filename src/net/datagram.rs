@@ -9,7 +9,7 @@ use crate::kernel::source::Side;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net as unix;
 use std::panic::Location;
 use std::path::Path;
@@ -45,7 +45,7 @@ impl UdpSocket {
     /// The last address's; [`InvalidInput`](io::ErrorKind::InvalidInput) if there is none; those of
     /// looking up a name, which needs a run.
     #[track_caller]
-    pub fn bind(address: impl ToSocketAddrs) -> io::Result<UdpSocket> {
+    pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<UdpSocket> {
         let addresses: Vec<_> = address.to_socket_addrs()?.collect();
         UdpSocket::from_std(std::net::UdpSocket::bind(&*addresses)?)
     }
@@ -55,7 +55,7 @@ impl UdpSocket {
     /// # Errors
     /// As [`bind`](Self::bind).
     #[track_caller]
-    pub fn connect(&self, address: impl ToSocketAddrs) -> io::Result<()> {
+    pub fn connect<A: ToSocketAddrs>(&self, address: A) -> io::Result<()> {
         let addresses: Vec<_> = address.to_socket_addrs()?.collect();
         self.socket.std().connect(&*addresses)
     }
@@ -65,7 +65,7 @@ impl UdpSocket {
     /// # Errors
     /// The OS's; as [`bind`](Self::bind); that of a [`Halt`](crate::Halt).
     #[track_caller]
-    pub fn send_to(&self, datagram: &[u8], address: impl ToSocketAddrs) -> io::Result<usize> {
+    pub fn send_to<A: ToSocketAddrs>(&self, datagram: &[u8], address: A) -> io::Result<usize> {
         let at = Location::caller();
         let none = || io::Error::new(io::ErrorKind::InvalidInput, "there is no address");
         let address = address.to_socket_addrs()?.next().ok_or_else(none)?;
@@ -136,7 +136,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// The OS's.
-    pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixDatagram> {
+    pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixDatagram> {
         UnixDatagram::from_std(unix::UnixDatagram::bind(path)?)
     }
 
@@ -169,7 +169,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// The OS's.
-    pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
+    pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
         self.socket.std().connect(path)
     }
 
@@ -178,7 +178,7 @@ impl UnixDatagram {
     /// # Errors
     /// The OS's, and that of a [`Halt`](crate::Halt).
     #[track_caller]
-    pub fn send_to(&self, datagram: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
+    pub fn send_to<P: AsRef<Path>>(&self, datagram: &[u8], path: P) -> io::Result<usize> {
         let (std, path) = (self.socket.std(), path.as_ref());
         persist(self.socket.write_limit.get(), || std.send_to(datagram, path))
     }

@@ -1,7 +1,7 @@
 //! Listeners: TCP and Unix.
 //!
 //! Always: each connection is accepted once, whoever asks; what a listener waits for is a
-//! connection, not a stretch of time.
+//! connection, not a stretch of time. Who goes on after an error that others have to mend rests.
 
 use super::address::ToSocketAddrs;
 use super::listen::Listen;
@@ -10,13 +10,18 @@ use super::stream::{TcpStream, UnixStream};
 use crate::descriptor::Ready;
 use crate::kernel::source::Side;
 use crate::operation::Operation;
+use crate::time::sleep;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net as unix;
 use std::panic::Location;
 use std::path::Path;
+use std::time::Duration;
+
+/// The shortest and the longest rest after an error that others have to mend.
+const REST: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(1)];
 
 /// A TCP socket that listens: [`std::net::TcpListener`] for tasklets.
 ///
@@ -41,7 +46,7 @@ impl TcpListener {
     /// # Errors
     /// As [`Listen::tcp`].
     #[track_caller]
-    pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<TcpListener> {
         Listen::new().tcp(address)
     }
 
@@ -81,7 +86,7 @@ impl TcpListener {
 
     /// The connections, one after the other; ends never.
     pub fn incoming(&self) -> Incoming<'_, TcpListener> {
-        Incoming { listener: self }
+        Incoming::new(self)
     }
 }
 
@@ -116,7 +121,7 @@ impl UnixListener {
     ///
     /// # Errors
     /// As [`Listen::unix`].
-    pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
+    pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixListener> {
         Listen::new().unix(path)
     }
 
@@ -153,7 +158,7 @@ impl UnixListener {
 
     /// The connections, one after the other; ends never.
     pub fn incoming(&self) -> Incoming<'_, UnixListener> {
-        Incoming { listener: self }
+        Incoming::new(self)
     }
 }
 
@@ -164,12 +169,58 @@ options! { UnixListener:
 
 /// The connections of a listener, each accepted when asked for.
 ///
-/// It does not end by itself: an error is one item, and the next call tries again. A loop that goes
-/// on after [`Halt::Cancelled`](crate::Halt::Cancelled) is unwound some time.
+/// It does not end by itself: an error is one item, and the next call tries again. If it was for
+/// want of descriptors or memory that call rests first, for 5 ms and, while that goes on, longer
+/// up to a second. A loop that goes on after [`Halt::Cancelled`](crate::Halt::Cancelled) is unwound
+/// some time.
 #[derive(Debug)]
 #[must_use = "connections are accepted when they are asked for"]
 pub struct Incoming<'a, L> {
     listener: &'a L,
+    rest: Rest,
+    /// The last call ended for want of something.
+    wants: bool,
+}
+
+impl<'a, L> Incoming<'a, L> {
+    fn new(listener: &'a L) -> Incoming<'a, L> {
+        Incoming { listener, rest: Rest::new(), wants: false }
+    }
+
+    /// What `accept` gives, after a rest if that is needed.
+    #[track_caller]
+    fn accept<T>(&mut self, accept: impl FnOnce(&L) -> io::Result<T>) -> io::Result<T> {
+        if std::mem::take(&mut self.wants) {
+            sleep(self.rest.next())?;
+        }
+        let accepted = accept(self.listener);
+        match &accepted {
+            Ok(_) => self.rest = Rest::new(),
+            Err(error) => self.wants = is_want(error),
+        }
+        accepted
+    }
+}
+
+/// Rests that get longer.
+#[derive(Debug)]
+pub(super) struct Rest(Duration);
+
+impl Rest {
+    pub(super) fn new() -> Rest {
+        Rest(REST[0])
+    }
+
+    pub(super) fn next(&mut self) -> Duration {
+        let longer = (2 * self.0).min(REST[1]);
+        std::mem::replace(&mut self.0, longer)
+    }
+}
+
+/// Whether the process or the machine has not enough of something, which may change.
+pub(super) fn is_want(error: &io::Error) -> bool {
+    let wants = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    error.raw_os_error().is_some_and(|it| wants.contains(&it))
 }
 
 impl Iterator for Incoming<'_, TcpListener> {
@@ -177,7 +228,7 @@ impl Iterator for Incoming<'_, TcpListener> {
 
     #[track_caller]
     fn next(&mut self) -> Option<io::Result<TcpStream>> {
-        Some(self.listener.accept().map(|(stream, _)| stream))
+        Some(self.accept(|it| it.accept()).map(|(stream, _)| stream))
     }
 }
 
@@ -186,7 +237,7 @@ impl Iterator for Incoming<'_, UnixListener> {
 
     #[track_caller]
     fn next(&mut self) -> Option<io::Result<UnixStream>> {
-        Some(self.listener.accept().map(|(stream, _)| stream))
+        Some(self.accept(|it| it.accept()).map(|(stream, _)| stream))
     }
 }
 

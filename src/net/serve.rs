@@ -5,7 +5,7 @@
 //! no tasklet for is handled later.
 //! Server: `Accepting <-> Full`, `Accepting <-> Resting`, then `Stopping -> Ended`.
 
-use super::listener::{TcpListener, UnixListener};
+use super::listener::{Rest, TcpListener, UnixListener, is_want};
 use super::stream::{TcpStream, UnixStream};
 use crate::channel::{Never, Receiver, Sender, channel};
 use crate::error::{Halt, complain, discard, panic_message};
@@ -32,9 +32,6 @@ const LIMIT: usize = 1_000;
 
 /// How long handlers may go on after serving was stopped, unless said otherwise.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// The shortest and the longest rest after an error that others have to mend.
-const REST: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(1)];
 
 /// What connections can be accepted from.
 pub trait Accept {
@@ -289,7 +286,7 @@ impl<F, S, P: fmt::Debug> Server<'_, F, (S, P)> {
         L: Accept<Stream = S, Peer = P>,
         F: Fn(S, P) -> R,
     {
-        let mut rest = REST[0];
+        let mut rest = Rest::new();
         loop {
             let unhandled = !self.room.unhandled.borrow().is_empty();
             if unhandled {
@@ -309,7 +306,7 @@ impl<F, S, P: fmt::Debug> Server<'_, F, (S, P)> {
             };
             match accepted {
                 Ok(connection) => {
-                    rest = REST[0];
+                    rest = Rest::new();
                     self.count(|it| it.connections += 1);
                     self.start(s, connection);
                 }
@@ -326,17 +323,16 @@ impl<F, S, P: fmt::Debug> Server<'_, F, (S, P)> {
     /// Rests, longer each time, or until a handler ends; false if serving is to end.
     fn rest(
         &self,
-        rest: &mut Duration,
+        rest: &mut Rest,
         stop: &Receiver<Never>,
         free: &Receiver<()>,
     ) -> io::Result<bool> {
         self.room.awaited.set(Awaited::Ended);
         select! {
-            op(after(*rest)) -> it => it.map(|_| ())?,
+            op(after(rest.next())) -> it => it.map(|_| ())?,
             recv(free) -> it => it?,
             recv(stop) -> it => return ended(it).map(|()| false),
         }
-        *rest = (2 * *rest).min(REST[1]);
         Ok(true)
     }
 
@@ -415,12 +411,6 @@ fn is_of_connection(error: &io::Error) -> bool {
         libc::ENETUNREACH,
     ];
     error.raw_os_error().is_some_and(|it| failed.contains(&it))
-}
-
-/// Whether the process or the machine has not enough of something, which may change.
-fn is_want(error: &io::Error) -> bool {
-    let wants = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-    error.raw_os_error().is_some_and(|it| wants.contains(&it))
 }
 
 impl Default for Serve {

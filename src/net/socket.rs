@@ -233,6 +233,13 @@ macro_rules! common {
             }
         }
 
+        /// The descriptor, which does not block and is no longer closed by anybody.
+        impl IntoRawFd for $name {
+            fn into_raw_fd(self) -> RawFd {
+                OwnedFd::from(self).into_raw_fd()
+            }
+        }
+
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.socket.fmt(f)

@@ -11,7 +11,7 @@ use crate::kernel::source::Side;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net as unix;
 use std::panic::Location;
 use std::path::Path;
@@ -59,7 +59,7 @@ impl TcpStream {
     /// That of the address that failed last; [`InvalidInput`](io::ErrorKind::InvalidInput) if there
     /// is none; those of the lookup; that of a [`Halt`](crate::Halt).
     #[track_caller]
-    pub fn connect(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
+    pub fn connect<A: ToSocketAddrs>(address: A) -> io::Result<TcpStream> {
         let at = Location::caller();
         let addresses = address.to_socket_addrs()?;
         Ok(TcpStream { socket: connect::tcp_any(addresses.collect(), at)? })
@@ -125,7 +125,7 @@ impl UnixStream {
     /// # Errors
     /// The OS's, and that of a [`Halt`](crate::Halt).
     #[track_caller]
-    pub fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
+    pub fn connect<P: AsRef<Path>>(path: P) -> io::Result<UnixStream> {
         let address = unix::SocketAddr::from_pathname(path)?;
         Ok(UnixStream { socket: connect::unix(&address)? })
     }
