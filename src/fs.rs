@@ -126,6 +126,69 @@ pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
     blocking(move || std::fs::rename(from, to))?
 }
 
+/// Gives a file another name beside the one it has.
+///
+/// # Errors
+/// See [`std::fs::hard_link`] and [the module](self).
+///
+/// ```
+/// use tasklets::{fs, run};
+/// let folder = std::env::temp_dir().join(format!("tasklets-link-{}", std::process::id()));
+/// run(|| {
+///     fs::create_dir(&folder)?;
+///     fs::write(folder.join("one"), "1")?;
+///     fs::hard_link(folder.join("one"), folder.join("other"))?;
+///     fs::remove_file(folder.join("one"))?;
+///     assert_eq!(fs::read(folder.join("other"))?, b"1"); // it is the same file
+///     fs::remove_dir_all(&folder)
+/// }).unwrap();
+/// ```
+#[track_caller]
+pub fn hard_link(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
+    let (from, to) = (from.as_ref().to_owned(), to.as_ref().to_owned());
+    blocking(move || std::fs::hard_link(from, to))?
+}
+
+/// Where a symbolic link leads to.
+///
+/// # Errors
+/// See [`std::fs::read_link`] and [the module](self).
+///
+/// ```
+/// use tasklets::{fs, run};
+/// let program = run(|| fs::read_link("/proc/self/exe")).unwrap();
+/// assert_eq!(program, std::env::current_exe().unwrap());
+/// assert!(run(|| fs::read_link("Cargo.toml")).is_err()); // no link
+/// ```
+#[track_caller]
+pub fn read_link(path: impl AsRef<Path>) -> io::Result<PathBuf> {
+    let path = path.as_ref().to_owned();
+    blocking(move || std::fs::read_link(path))?
+}
+
+/// Changes who may do what to a file or folder.
+///
+/// # Errors
+/// See [`std::fs::set_permissions`] and [the module](self).
+///
+/// ```
+/// use tasklets::{fs, run};
+/// let path = std::env::temp_dir().join(format!("tasklets-permissions-{}", std::process::id()));
+/// run(|| {
+///     fs::write(&path, "do not change")?;
+///     let mut permissions = fs::metadata(&path)?.permissions();
+///     permissions.set_readonly(true);
+///     fs::set_permissions(&path, permissions)?;
+///     assert!(fs::metadata(&path)?.permissions().readonly());
+///     fs::remove_file(&path)
+/// }).unwrap();
+/// ```
+#[track_caller]
+pub fn set_permissions(path: impl AsRef<Path>, permissions: Permissions) -> io::Result<()> {
+    let path = path.as_ref().to_owned();
+    blocking(move || std::fs::set_permissions(path, permissions))?
+}
+
 /// Removes a file.
 ///
 /// # Errors

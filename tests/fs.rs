@@ -5,10 +5,12 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tasklets::fs::{self, File};
+use tasklets::fs::{self, File, Permissions};
 use tasklets::{Halt, block_trap, channel, explore, run, scope, spawn, yield_now};
 
 /// A folder that goes away with the test.
@@ -85,7 +87,7 @@ fn the_position_is_where_the_reader_is() {
 /// A reader of a pipe that is stopped while a thread reads for it, and then given something.
 fn stopped_reader() -> File {
     let (reader, mut writer) = std::io::pipe().unwrap();
-    let file = Rc::new(File::from(std::fs::File::from(std::os::fd::OwnedFd::from(reader))));
+    let file = Rc::new(File::from(std::fs::File::from(OwnedFd::from(reader))));
     let same = file.clone();
     let stopped = spawn(move || (&*same).read(&mut [0; 100]));
     while format!("{file:?}").contains("std") {
@@ -107,6 +109,67 @@ fn what_a_stopped_reader_has_left_is_read_by_the_next() {
             file.read_to_string(&mut text).unwrap();
             assert_eq!(text, "late");
         }
+    });
+}
+
+#[test]
+fn a_clone_goes_on_where_the_other_was_also_when_that_was_stopped() {
+    let folder = Folder::new();
+    run(|| {
+        let mut text = String::new();
+        stopped_reader().try_clone().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "late");
+        let mut file = File::open(folder.file("digits", b"0123456789")).unwrap();
+        let mut clone = file.try_clone().unwrap();
+        file.read_exact(&mut [0; 3]).unwrap();
+        let mut next = [0; 2];
+        clone.read_exact(&mut next).unwrap();
+        assert_eq!(&next, b"34");
+        clone.rewind().unwrap();
+        drop(clone);
+        assert_eq!(file.stream_position().unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_new_file_takes_the_place_of_none() {
+    let folder = Folder::new();
+    run(|| {
+        let path = folder.0.join("new");
+        let mut new = File::create_new(&path).unwrap();
+        new.write_all(b"first").unwrap();
+        new.sync_data().unwrap();
+        new.rewind().unwrap();
+        let mut text = String::new();
+        new.read_to_string(&mut text).unwrap(); // it may be read, too
+        assert_eq!(text, "first");
+        assert_eq!(File::create_new(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        let mut end = File::open_with(File::options().append(true), &path).unwrap();
+        end.write_all(b", last").unwrap();
+        let mut back = File::from(OwnedFd::from(std::fs::File::open(&path).unwrap()));
+        text.clear();
+        back.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "first, last");
+    });
+}
+
+#[test]
+fn links_and_permissions_are_those_of_std() {
+    let folder = Folder::new();
+    let path = folder.file("one", b"1");
+    run(|| {
+        let (other, link) = (folder.0.join("other"), folder.0.join("link"));
+        fs::hard_link(&path, &other).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().nlink(), 2);
+        assert_eq!(fs::hard_link(&path, &other).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        assert_eq!(fs::read_link(&link).unwrap(), PathBuf::from("nowhere"));
+        assert_eq!(fs::read_link(&path).unwrap_err().kind(), ErrorKind::InvalidInput);
+        fs::set_permissions(&other, Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
+        let missing = fs::set_permissions(&link, Permissions::from_mode(0o640)).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
     });
 }
 

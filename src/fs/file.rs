@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -72,6 +73,41 @@ impl File {
     #[track_caller]
     pub fn create(path: impl AsRef<Path>) -> io::Result<File> {
         File::open_with(OpenOptions::new().write(true).create(true).truncate(true), path)
+    }
+
+    /// Makes a file, to be read and written, where nothing may be yet.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// ```
+    /// use tasklets::{fs::File, run};
+    /// let there = run(|| File::create_new("Cargo.toml").unwrap_err().kind());
+    /// assert_eq!(there, std::io::ErrorKind::AlreadyExists); // and is what it was
+    /// ```
+    #[track_caller]
+    pub fn create_new(path: impl AsRef<Path>) -> io::Result<File> {
+        File::open_with(OpenOptions::new().read(true).write(true).create_new(true), path)
+    }
+
+    /// Options of std to say how a file is opened, for [`open_with`](Self::open_with): their own
+    /// `open` holds up the OS thread, and gives std's file.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use tasklets::{fs::{self, File}, run};
+    /// let path = std::env::temp_dir().join(format!("tasklets-options-{}", std::process::id()));
+    /// run(|| {
+    ///     for word in ["one ", "two"] {
+    ///         let mut log = File::open_with(File::options().append(true).create(true), &path)?;
+    ///         log.write_all(word.as_bytes())?;
+    ///     }
+    ///     assert_eq!(fs::read(&path)?, b"one two");
+    ///     fs::remove_file(&path)
+    /// }).unwrap();
+    /// ```
+    pub fn options() -> OpenOptions {
+        OpenOptions::new()
     }
 
     /// Opens a file as `options` of std say.
@@ -138,6 +174,42 @@ impl File {
         self.call(|it| it.sync_all())
     }
 
+    /// Waits until all that was written is on the disk, and as much about the file as is needed to
+    /// read it again: not when it was changed, say.
+    ///
+    /// # Errors
+    /// As [`std::fs::File::sync_data`]; those of [`blocking`].
+    ///
+    /// ```
+    /// use tasklets::{fs::File, run};
+    /// run(|| File::open("Cargo.toml")?.sync_data()).unwrap();
+    /// ```
+    #[track_caller]
+    pub fn sync_data(&self) -> io::Result<()> {
+        self.call(|it| it.sync_data())
+    }
+
+    /// Another handle of the same open file: they share its position. It takes no descriptor.
+    ///
+    /// # Errors
+    /// None; it is a result because std's is.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use tasklets::{fs::File, run};
+    /// run(|| {
+    ///     let (mut bracket, mut name) = ([0; 1], [0; 7]);
+    ///     let mut file = File::open("Cargo.toml")?;
+    ///     file.read_exact(&mut bracket)?;
+    ///     file.try_clone()?.read_exact(&mut name)?; // it goes on
+    ///     assert_eq!(&name, b"package");
+    ///     std::io::Result::Ok(())
+    /// }).unwrap();
+    /// ```
+    pub fn try_clone(&self) -> io::Result<File> {
+        Ok(File { kept: self.kept.clone() })
+    }
+
     /// Calls `f` with it on another OS thread, at the position that is known here.
     #[track_caller]
     fn call<R: Send + 'static>(
@@ -161,6 +233,12 @@ impl File {
 impl From<std::fs::File> for File {
     fn from(std: std::fs::File) -> File {
         File { kept: Arc::new(Mutex::new(Kept::new(std))) }
+    }
+}
+
+impl From<OwnedFd> for File {
+    fn from(descriptor: OwnedFd) -> File {
+        std::fs::File::from(descriptor).into()
     }
 }
 
