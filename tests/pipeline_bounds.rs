@@ -1,6 +1,7 @@
 //! What pipelines keep to: bounds, periods, policies, names.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 use tasklets::pipeline::{self, OnError};
@@ -85,4 +86,40 @@ fn a_pipeline_may_have_many_stages_whatever_the_stack() {
     let ended = run(|| spawn(move || many(1_000).take(2).count().run()).join());
     assert_eq!(ended.unwrap().unwrap().value, 2);
     drop(many(200_000));
+}
+
+/// Gives some bytes, then fails.
+struct Broken(&'static [u8]);
+
+impl io::Read for Broken {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(bytes)? {
+            0 => Err(io::Error::other("the disk is gone")),
+            count => Ok(count),
+        }
+    }
+}
+
+#[test]
+fn lines_of_a_source_that_fails_half_way_are_those_before_and_the_error() {
+    let sources = [
+        (&b"one\ntwo\nthr"[..], "the disk is gone"),
+        (b"one\ntwo\n\xff\nfour\n", "stream did not contain valid UTF-8"),
+    ];
+    for (bytes, why) in sources {
+        let all = run(|| {
+            let source = pipeline::lines(io::BufReader::new(Broken(bytes)));
+            source.collect::<Vec<_>>().run().unwrap().value
+        });
+        let texts: Vec<_> = all.iter().map(|it| it.as_deref().ok()).collect();
+        assert_eq!(texts, [Some("one"), Some("two"), None]);
+        assert_eq!(all[2].as_ref().unwrap_err().to_string(), why);
+        let error = run(|| {
+            let source = pipeline::lines(io::BufReader::new(Broken(bytes)));
+            let texts =
+                source.try_map(|it| it.as_ref().map(String::len).map_err(ToString::to_string));
+            texts.count().run().unwrap_err().to_string()
+        });
+        assert!(error.starts_with("stage `try_map 1` failed"), "{error}");
+    }
 }
