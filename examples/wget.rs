@@ -105,8 +105,8 @@ async fn exchange(
     let (mut requests, connection) = http1::handshake(stream).await?;
     spawn(move || block_on(connection)); // what goes wrong there, the response tells
     requests.send_request(request).await.map_err(|it| {
-        let why = it.source().map(|why| format!("{it}: {why}"));
-        why.map_or_else(|| it.into(), Into::into)
+        let whys = std::iter::successors(Some(&it as &dyn Error), |it| it.source());
+        whys.map(ToString::to_string).collect::<Vec<_>>().join(": ").into()
     })
 }
 
