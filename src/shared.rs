@@ -3,8 +3,8 @@
 //! Always: a value moves once, waiters are served first come first served wherever they are, and an
 //! end is closed exactly when its last handle is dropped, on whatever OS thread. Layout: `core`
 //! (how two meet), `ends` ([`Sender`] and [`Receiver`], and what both can do), `sender`,
-//! `receiver`, `arms` (the operations), `standing` (what selects call), `facts`
-//! (what reports read), `workers` (runs on OS threads of their own).
+//! `receiver`, `arms` (the operations), `standing` (what selects call), `polled` (both as futures),
+//! `facts` (what reports read), `workers` (runs on OS threads of their own).
 //!
 //! A tasklet never leaves its OS thread; what crosses is values. Each thread has a run of its own
 //! ([`run`](crate::run), or a [`Runtime`](crate::Runtime)), or none: a plain thread that waits
@@ -68,6 +68,8 @@ mod arms;
 mod core;
 mod ends;
 mod facts;
+#[cfg(feature = "futures")]
+mod polled;
 mod receiver;
 mod sender;
 mod standing;
@@ -75,6 +77,8 @@ mod workers;
 
 pub use arms::{Permit, Receiving, Reserving, Sending};
 pub use ends::{Receiver, Sender};
+#[cfg(feature = "futures")]
+pub use polled::{RecvAsync, SendAsync};
 pub use receiver::{IntoIter, Iter};
 pub use workers::{Remote, Which, Workers, workers};
 

@@ -86,11 +86,14 @@ impl<T: 'static> Sender<T> {
     /// [`send`](Self::send) as a future, for `async` code on the run's OS thread.
     ///
     /// Once polled it waits in line, as a tasklet of its own; dropping it takes the value back,
-    /// unless it has been received.
+    /// unless it has been received. That tasklet belongs to the run of the one that polls it first:
+    /// between the drives of a [`Runtime`](crate::Runtime) there is none, and so it cannot wait
+    /// there, as [`recv_async`](Receiver::recv_async) can, which leaves a waker and nothing else.
+    /// The future of a [shared](crate::shared::Sender::send_async) channel waits anywhere.
     ///
     /// # Errors
-    /// As [`send`](Self::send); [`Halt::CannotWait`] if it would have to wait outside of any run;
-    /// [`Halt::Cancelled`] if the run has ended in which it waited.
+    /// As [`send`](Self::send); [`Halt::CannotWait`] if it would have to wait and no tasklet polls
+    /// it; [`Halt::Cancelled`] if the run has ended in which it waited.
     ///
     /// # Panics
     /// If no more tasklets can be made.

@@ -29,7 +29,7 @@ use super::timer::Timers;
 use super::trace::Event;
 use super::wait;
 #[cfg(feature = "futures")]
-pub(crate) use bells::wake_soon;
+pub(crate) use bells::{wake_now, wake_soon};
 use outside::Call;
 pub(crate) use partners::{
     clock, look_again, may_wait, outsider, park_until, ticket, ticket_held, wake,

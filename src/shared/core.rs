@@ -33,6 +33,11 @@ pub(super) struct Core<T> {
     pub(super) made_at: &'static Location<'static>,
 }
 
+/// The branch of an offer that nobody waits for: its value was delivered to a future that has been
+/// dropped, and is for the next receiver. These stand before all others.
+#[cfg(feature = "futures")]
+const LEFT: u32 = u32::MAX;
+
 /// Somebody would send.
 pub(super) struct SendOffer<T> {
     pub(super) ticket: Ticket,
@@ -131,13 +136,7 @@ impl<T> Core<T> {
     /// Gives `value` to the receiver that has waited longest.
     pub(super) fn give(&self, value: T) -> Given<T> {
         let mut lines = self.lines();
-        // Who has been won by somebody else will not come back to its offer.
-        let found = loop {
-            match lines.receivers.pop_front() {
-                Some(it) if !it.ticket.take() => {}
-                found => break found,
-            }
-        };
+        let found = lines.win_receiver();
         self.count(&lines);
         let Some(ReceiveOffer { ticket, branch }) = found else {
             let closed = self.no_receiver.load(Ordering::Relaxed);
@@ -287,6 +286,65 @@ impl<T> Core<T> {
         let won: Vec<_> = won.map(|it| (it.ticket.clone(), it.branch)).collect();
         drop(lines);
         won.into_iter().for_each(|(ticket, branch)| settle(ticket, wait::CLOSED | branch));
+        #[cfg(feature = "futures")]
+        self.drop_left(); // last, because it is the user's code
+    }
+}
+
+impl<T> Lines<T> {
+    /// Wins the receiver that has waited longest.
+    fn win_receiver(&mut self) -> Option<ReceiveOffer> {
+        loop {
+            match self.receivers.pop_front() {
+                // Who has been won by somebody else will not come back to its offer.
+                Some(it) if !it.ticket.take() => {}
+                found => return found,
+            }
+        }
+    }
+}
+
+/// What a future was given and has not taken.
+#[cfg(feature = "futures")]
+impl<T> Core<T> {
+    /// Gives what has been delivered under `ticket` to the next receiver: who waits, or comes.
+    /// `unowned` is a ticket that is open and that nobody else has.
+    pub(super) fn pass_on(&self, ticket: &Ticket, unowned: impl FnOnce() -> Ticket) {
+        let mut lines = self.lines();
+        let Some(index) = lines.handed.iter().position(|(it, _)| it.is(ticket)) else { return };
+        let (_, value) = lines.handed.swap_remove(index);
+        if let Some(ReceiveOffer { ticket, branch }) = lines.win_receiver() {
+            self.count(&lines);
+            lines.handed.push((ticket.clone(), value));
+            drop(lines);
+            settle(ticket, branch);
+        } else if self.no_receiver.load(Ordering::Relaxed) {
+            drop(lines);
+            drop(value);
+        } else {
+            let behind = lines.left();
+            let offer = SendOffer { ticket: unowned(), branch: LEFT, value: Some(value) };
+            lines.senders.insert(behind, offer);
+            self.count(&lines);
+        }
+    }
+
+    /// Drops what was left for the next receiver: there is none any more.
+    fn drop_left(&self) {
+        let mut lines = self.lines();
+        let left = lines.left();
+        let left: Vec<_> = lines.senders.drain(..left).collect();
+        self.count(&lines);
+        drop(lines);
+        drop(left);
+    }
+}
+
+#[cfg(feature = "futures")]
+impl<T> Lines<T> {
+    /// How many values are left for the next receivers.
+    fn left(&self) -> usize {
+        self.senders.iter().take_while(|it| it.branch == LEFT).count()
     }
 }
 

@@ -4,6 +4,7 @@
 //! can ring is no reason to wait. Bell: `Silent <-> Awaited`, then taken down.
 
 use super::Scheduler;
+use crate::error::discard;
 use crate::kernel::poller::{BellId, Inbox};
 use crate::kernel::wait::Wait;
 use slab::Slab;
@@ -29,6 +30,14 @@ pub(crate) fn wake_soon(waker: Waker) {
         scheduler.home.look_soon();
     } else {
         debug_assert!(false, "nobody waits for a partner outside of a run");
+    }
+}
+
+/// Calls a waker, which may be anybody's, where nothing is borrowed. Its panic is not the caller's.
+pub(crate) fn wake_now(waker: Waker) {
+    match Scheduler::active() {
+        Some(scheduler) => scheduler.wake(waker),
+        None => catch_unwind(AssertUnwindSafe(|| waker.wake())).unwrap_or_else(discard),
     }
 }
 
