@@ -16,9 +16,20 @@
 //! |---|---|---|
 //! | handles | within one run at a time | [`Send`] and [`Sync`], in as many runs and threads as there are |
 //! | a rendezvous | 2 switches, no atomics | an uncontended lock or two; a system call only to wake who sleeps |
-//! | who runs next | as preferred | both go on |
-//! | extended rendezvous, `balance`, `waiters` | yes | no: they would be out of date when they return |
+//! | who runs next | as preferred | both go on: its [`Builder`] gives names, and has no preference |
+//! | `balance`, `waiters` | yes | no: they would be out of date when they return |
+//! | extended rendezvous, `recv_held` | yes | [no](#extended-rendezvous) |
 //! | in a run that is explored | yes | refused |
+//!
+//! # Extended rendezvous
+//!
+//! [`recv_held`](crate::Receiver::recv_held) keeps the sender waiting until the receiver lets it
+//! go. Here each way to send would need a second wait for that, in which neither a deadline nor a
+//! cancellation could end it, for as long as another thread likes; and what never waits
+//! (`try_send`, a [`Permit`], a future that is polled) could not meet such a receiver at all. What
+//! the sender would wait for is an answer: send the [`Sender`] of another channel along with the
+//! value. The wait for the answer is then an operation as all others, that can be ended and
+//! selected on.
 //!
 //! # Threads that wait
 //!
@@ -102,6 +113,65 @@ use std::sync::Arc;
 #[track_caller]
 #[doc(alias("crossbeam", "mpsc", "sync_channel", "threads"))]
 pub fn channel<T: Send + 'static>() -> (Sender<T>, Receiver<T>) {
-    let core = Arc::new(Core::new(Location::caller()));
-    (Sender::first(core.clone()), Receiver::first(core))
+    Builder::new().channel()
+}
+
+/// Makes channels that differ from the default.
+///
+/// ```
+/// use tasklets::shared;
+/// let (tx, rx) = shared::Builder::new().name("orders").channel::<u8>();
+/// assert_eq!((tx.name().as_deref(), rx.name()), (Some("orders"), tx.name()));
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder makes nothing until `channel` is called"]
+pub struct Builder {
+    name: Option<Arc<str>>,
+}
+
+impl Builder {
+    /// Starts from the defaults of [`channel`].
+    ///
+    /// ```
+    /// use tasklets::shared;
+    /// let (tx, _rx) = shared::Builder::new().channel::<u8>();
+    /// assert_eq!(tx.name(), None);
+    /// ```
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// Names the channel in the reports of every run, also of those that are stuck.
+    ///
+    /// ```
+    /// use tasklets::{run, shared, snapshot, spawn, yield_now};
+    /// let (tx, rx) = shared::Builder::new().name("orders").channel::<u8>();
+    /// run(|| {
+    ///     let reader = spawn(move || rx.recv());
+    ///     yield_now();
+    ///     let text = snapshot().unwrap().to_string();
+    ///     assert!(text.contains("receive from shared channel `orders`"), "{text}");
+    ///     tx.send(1).unwrap();
+    ///     assert_eq!(reader.join().unwrap(), Ok(1));
+    /// });
+    /// ```
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Builder {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Makes the channel. Nothing waits, also where operations could not.
+    ///
+    /// ```
+    /// use tasklets::shared;
+    /// let named = |it: u8| shared::Builder::new().name(format!("lane {it}")).channel::<u8>();
+    /// let lanes = [1, 2].map(named);
+    /// assert!(lanes.iter().all(|(tx, rx)| tx.name() == rx.name()));
+    /// assert_eq!(lanes[1].0.name().as_deref(), Some("lane 2"));
+    /// ```
+    #[track_caller]
+    pub fn channel<T: Send + 'static>(self) -> (Sender<T>, Receiver<T>) {
+        let core = Arc::new(Core::new(Location::caller(), self.name));
+        (Sender::first(core.clone()), Receiver::first(core))
+    }
 }

@@ -49,9 +49,7 @@ fn try_run<R>(main: impl FnOnce() -> R) -> Result<R, RunError> {
 type Ends = (Sender<u8>, Receiver<u8>);
 
 fn named(name: &str) -> Ends {
-    let (tx, rx) = shared::channel();
-    tx.set_name(name);
-    (tx, rx)
+    shared::Builder::new().name(name).channel()
 }
 
 fn two_runs_that_wait_for_each_other_are_both_reported() {

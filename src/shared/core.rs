@@ -90,7 +90,7 @@ pub struct Partner {
 }
 
 impl<T> Core<T> {
-    pub(super) fn new(made_at: &'static Location<'static>) -> Core<T> {
+    pub(super) fn new(made_at: &'static Location<'static>, name: Option<Arc<str>>) -> Core<T> {
         Core {
             lines: Mutex::new(Lines {
                 senders: VecDeque::new(),
@@ -107,7 +107,7 @@ impl<T> Core<T> {
             senders: AtomicUsize::new(1),
             receivers: AtomicUsize::new(1),
             id: ChannelId::next(),
-            name: Mutex::new(None),
+            name: Mutex::new(name),
             made_at,
         }
     }
