@@ -241,3 +241,105 @@ fn two_selects_over_the_same_channels_in_opposite_order_meet_once() {
         }
     });
 }
+
+/// What a future at a shared channel shares with its partner: `Offer` and `Caller` of the crate.
+struct Caller {
+    calls: Mutex<Calls>,
+    /// What a partner has delivered.
+    handed: Mutex<Option<u32>>,
+    /// What the next receiver gets, and how often a waker was called.
+    passed_on: Mutex<Option<u32>>,
+    woken: Mutex<u32>,
+}
+
+enum Calls {
+    Nobody,
+    Waker,
+    Gone,
+}
+
+impl Caller {
+    fn new() -> Arc<Caller> {
+        let (handed, passed_on) = (Mutex::new(None), Mutex::new(None));
+        let (calls, woken) = (Mutex::new(Calls::Nobody), Mutex::new(0));
+        Arc::new(Caller { calls, handed, passed_on, woken })
+    }
+
+    fn replace(&self, calls: Calls) -> Calls {
+        std::mem::replace(&mut *self.calls.lock().unwrap(), calls)
+    }
+
+    fn pass_on(&self) {
+        let value = self.handed.lock().unwrap().take();
+        if let Some(value) = value {
+            let before = self.passed_on.lock().unwrap().replace(value);
+            assert_eq!(before, None, "it was passed on twice");
+        }
+    }
+}
+
+impl Wake for Caller {
+    fn wake(&self, _: Arc<Claim>) {
+        match self.replace(Calls::Nobody) {
+            Calls::Nobody => {}
+            Calls::Waker => *self.woken.lock().unwrap() += 1,
+            Calls::Gone => self.pass_on(),
+        }
+    }
+}
+
+#[test]
+fn what_a_future_is_given_is_taken_or_passed_on_once() {
+    many_orders(|| {
+        let caller = Caller::new();
+        let owner = Owner { home: 0, tasklet: TaskletId(0), seat: 0 };
+        let claim = Claim::new(owner, caller.clone());
+        claim.open();
+        let (ticket, theirs) = (Ticket::of(claim.clone()), caller.clone());
+        let partner = thread::spawn(move || {
+            let met = ticket.take();
+            if met {
+                *theirs.handed.lock().unwrap() = Some(7);
+                settle(ticket, 0);
+            }
+            met
+        });
+        caller.replace(Calls::Waker); // it is polled,
+        let pending = claim.park();
+        let taken = if pending { None } else { caller.handed.lock().unwrap().take() };
+        let withdrawn = pending && claim.win_here(); // and dropped
+        if pending && !withdrawn {
+            caller.replace(Calls::Gone);
+            if !claim.park() {
+                caller.pass_on();
+            }
+        }
+        let met = partner.join().unwrap();
+        assert_eq!(met, !withdrawn);
+        let passed_on = *caller.passed_on.lock().unwrap();
+        let got = [taken, passed_on];
+        assert_eq!(got.iter().flatten().count(), usize::from(met), "{got:?}");
+    });
+}
+
+#[test]
+fn a_future_that_is_pending_is_woken_once() {
+    every_order(|| {
+        let caller = Caller::new();
+        let owner = Owner { home: 0, tasklet: TaskletId(0), seat: 0 };
+        let claim = Claim::new(owner, caller.clone());
+        claim.open();
+        let ticket = Ticket::of(claim.clone());
+        let partner = thread::spawn(move || {
+            assert!(ticket.take());
+            settle(ticket, 0);
+        });
+        let polls = [(); 2].map(|()| {
+            caller.replace(Calls::Waker);
+            claim.park()
+        });
+        partner.join().unwrap();
+        let woken = *caller.woken.lock().unwrap();
+        assert!(woken <= 1 && woken >= u32::from(polls[1]), "{polls:?} {woken}");
+    });
+}

@@ -3,7 +3,9 @@
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::mpsc;
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 use support::isolated;
@@ -88,23 +90,30 @@ fn reports_show_shared_waits() {
     });
 }
 
+/// Whether `future` is pending when it is polled once by nobody.
+fn pends(future: impl Future) -> bool {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop())).is_pending()
+}
+
 #[test]
 fn an_explored_run_refuses_shared_channels_by_name() {
     type Case = fn(Sender<u8>, Receiver<u8>);
-    let cases: [Case; 4] = [
-        |tx, _rx| drop(tx.send(1)),
-        |_tx, rx| assert_eq!(rx.try_recv(), Ok(None)),
-        |tx, _rx| drop(tx.send_timeout(1, LONG)),
-        |_tx, rx| assert!(!rx.is_closed()),
+    let operation = "an operation of a shared channel";
+    let cases: [(Case, &str); 6] = [
+        (|tx, _rx| drop(tx.send(1)), operation),
+        (|_tx, rx| assert_eq!(rx.try_recv(), Ok(None)), operation),
+        (|tx, _rx| drop(tx.send_timeout(1, LONG)), operation),
+        (|_tx, rx| assert!(!rx.is_closed()), "asking whether a channel is closed"),
+        (|tx, _rx| assert!(pends(tx.send_async(1))), "a future"),
+        (|_tx, rx| assert!(pends(rx.recv_async())), "a future"),
     ];
-    for (index, case) in cases.into_iter().enumerate() {
+    for (case, what) in cases {
         let explored = Explore::new().run(move || {
             let (tx, rx) = shared::channel();
             case(tx, rx);
         });
         let text = format!("{:?}", explored.verdict);
-        let what = ["an operation of a shared channel", "asking whether a channel is closed"];
-        assert!(text.contains(what[index / 3]), "{text}");
+        assert!(text.contains(what), "{text}");
     }
 }
 
