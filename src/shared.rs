@@ -175,3 +175,76 @@ impl Builder {
         (Sender::first(core.clone()), Receiver::first(core))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::channel;
+    use crate::kernel::asleep::{Kind, Sleeper};
+    use crate::kernel::poller::Inbox;
+    use crate::kernel::scheduler::Scheduler;
+    use crate::{run, spawn, yield_now};
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Arc, mpsc};
+    use std::thread;
+
+    /// Where other OS threads leave messages for the run of the caller.
+    fn inbox() -> Arc<Inbox> {
+        Scheduler::active().expect("a tasklet runs under its scheduler").inbox().clone()
+    }
+
+    fn wakes(inbox: &Inbox) -> u64 {
+        inbox.wakes.load(Ordering::SeqCst)
+    }
+
+    /// Calls `f` in a run that is never idle, until both of two are done; how often it was woken.
+    fn busy(both: &Arc<AtomicU32>, f: impl FnOnce()) -> u64 {
+        run(|| {
+            let other = both.clone();
+            let works = spawn(move || {
+                while other.load(Ordering::SeqCst) < 2 {
+                    yield_now();
+                }
+            });
+            f();
+            both.fetch_add(1, Ordering::SeqCst);
+            works.join().unwrap();
+            wakes(&inbox())
+        })
+    }
+
+    #[test]
+    fn busy_runs_meet_without_a_system_call_to_wake_each_other() {
+        const COUNT: u32 = 300;
+        let ((to_them, from_us), (to_us, from_them)) = (channel(), channel());
+        let both = Arc::new(AtomicU32::new(0));
+        let theirs = both.clone();
+        let echo = move || from_us.into_iter().for_each(|it: u32| to_us.send(it).unwrap());
+        let them = thread::spawn(move || busy(&theirs, echo));
+        let ours = busy(&both, move || {
+            for number in 0..COUNT {
+                to_them.send(number).unwrap();
+                assert_eq!(from_them.recv(), Ok(number));
+            }
+        });
+        assert_eq!((ours, them.join().unwrap()), (0, 0));
+    }
+
+    #[test]
+    fn a_run_that_sleeps_is_woken_by_one_system_call() {
+        let (tx, rx) = channel();
+        let (tell, told) = mpsc::channel();
+        let sleeper = thread::spawn(move || {
+            run(|| {
+                tell.send(inbox()).unwrap();
+                (rx.recv(), wakes(&inbox()))
+            })
+        });
+        let inbox = told.recv().unwrap();
+        while inbox.kind() != Some(Kind::Run) {
+            thread::yield_now();
+        }
+        assert_eq!(wakes(&inbox), 0);
+        tx.send(1).unwrap();
+        assert_eq!(sleeper.join().unwrap(), (Ok(1), 1));
+    }
+}

@@ -70,6 +70,9 @@ pub(crate) struct Inbox {
     told: AtomicBool,
     /// Of the scheduler's poller, once it has one.
     waker: OnceLock<Waker>,
+    /// System calls made to wake the scheduler.
+    #[cfg(test)]
+    pub(crate) wakes: std::sync::atomic::AtomicU64,
 }
 
 impl Inbox {
@@ -85,6 +88,8 @@ impl Inbox {
     fn call(&self) {
         // Both sides say what they do before they look at what the other does: one of them sees it.
         if self.nap.call(asleep::process) {
+            #[cfg(test)]
+            self.wakes.fetch_add(1, Ordering::SeqCst);
             // A full pipe means that a wake-up is under way already.
             drop(self.waker.get().map(Waker::wake));
         }
