@@ -105,8 +105,12 @@ async fn exchange(
     let (mut requests, connection) = http1::handshake(stream).await?;
     spawn(move || block_on(connection)); // what goes wrong there, the response tells
     requests.send_request(request).await.map_err(|it| {
-        let whys = std::iter::successors(Some(&it as &dyn Error), |it| it.source());
-        whys.map(ToString::to_string).collect::<Vec<_>>().join(": ").into()
+        let (mut text, mut source) = (it.to_string(), it.source());
+        while let Some(why) = source {
+            text += &format!(": {why}");
+            source = why.source();
+        }
+        text.into()
     })
 }
 
