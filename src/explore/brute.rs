@@ -5,6 +5,7 @@
 use super::event::Names;
 use super::live::Desk;
 use super::run::Run;
+use super::steady;
 use super::system::{Choice, System, execute_at};
 use super::verdict::{Settings, Verdict};
 
@@ -21,6 +22,10 @@ pub fn every_choice(
             ways.next(enabled.events.len())
         });
         let run = &desk.run;
+        if ways.departs() {
+            verdict.depart(steady::departure(run, &names, None));
+            return verdict;
+        }
         look(run, &names);
         let more = verdict.count(run, &names, settings);
         if !ways.go_on(&mut verdict, more) {
@@ -57,13 +62,14 @@ impl Ways {
         if self.diverged { Choice::Abandon } else { Choice::Take(taken) }
     }
 
+    /// Whether the present run, which is over, was not what the same choices led to before.
+    pub(super) fn departs(&self) -> bool {
+        self.diverged || self.depth < self.stack.len()
+    }
+
     /// Turns to the next run, if `more` are wanted; false if there is none, and the verdict says
     /// why.
     pub(super) fn go_on(&mut self, verdict: &mut Verdict, more: bool) -> bool {
-        verdict.diverged = self.diverged;
-        if self.diverged {
-            return false;
-        }
         let left = self.turn();
         verdict.exhausted = !left && verdict.cut == 0 && !verdict.refused;
         left && more

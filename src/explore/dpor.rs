@@ -26,6 +26,7 @@ use super::event::{Event, Names};
 use super::live::Desk;
 use super::races::Races;
 use super::run::Run;
+use super::steady;
 use super::system::{Choice, Enabled, Rules, System, execute_at};
 use super::verdict::{Settings, Verdict};
 use super::wakeup::{Reversal, Way, first_leaf, leaves, take_first};
@@ -210,19 +211,20 @@ pub(super) fn search(
     let (mut tree, before) = (Tree::new(settings.rules), verdict.cut);
     let mut seen = 0;
     loop {
-        if !follow(desk, system, names, settings.rules, &tree.next()) {
-            verdict.executions += 1;
-            verdict.diverged = true;
-            return;
+        let path = tree.next();
+        if !follow(desk, system, names, settings.rules, &path) {
+            let wanted = path.get(desk.run.events.len());
+            return verdict.depart(steady::departure(&desk.run, names, wanted));
         }
         let run = &desk.run;
         look(run, names);
         let more = verdict.count(run, names, settings);
         seen += 1;
         if !tree.grow(run) {
+            let whole = verdict.cut == before && !verdict.refused;
             // A program that is the same each time has no more traces than this search had runs.
-            verdict.diverged |= verdict.traces > seen;
-            verdict.exhausted = verdict.cut == before && !verdict.refused && !verdict.diverged;
+            verdict.diverged |= whole && verdict.traces > seen;
+            verdict.exhausted = whole && !verdict.diverged;
             verdict.estimate = None;
             return;
         }

@@ -11,9 +11,10 @@ use super::board::Board;
 use super::event::{Branch, Event, Names, TaskletName, mix};
 use super::isolation;
 use super::random::{Drawing, Plan};
+use super::run::Run;
 use super::system::System;
 use super::verdict::{Settings, Verdict};
-use super::witness::Witness;
+use super::witness::Seen;
 use std::panic::Location;
 
 /// How many of these runs are made at most, as a part of the budget and in all; and so many that
@@ -75,30 +76,29 @@ pub(super) fn look(
     endless: bool,
     verdict: &mut Verdict,
 ) {
-    let witness = Witness::new(system);
-    let found = draw(&witness, seed, settings);
+    let (found, seen) = draw(system, seed, settings);
     verdict.failures.extend(found.failures);
     verdict.endings = found.executions;
     verdict.refused |= found.refused;
     if verdict.failures.is_empty() {
-        let cuts = witness.seen().cuts;
-        verdict.failures.extend(isolation::livelock(system, settings, &cuts, endless));
+        verdict.failures.extend(isolation::livelock(system, settings, &seen.cuts, endless));
     }
 }
 
 /// Draws schedules in all ways by turns, until some in a row show nothing new.
-fn draw(system: &dyn System, seed: u64, settings: &Settings) -> Verdict {
+fn draw(system: &dyn System, seed: u64, settings: &Settings) -> (Verdict, Seen) {
     let mut settings = *settings;
     settings.rules.endings = true;
     settings.executions_max = (settings.executions_max / SHARE).clamp(1, RUNS_MAX);
     let (mut names, mut verdict) = (Names::new(), Verdict::default());
-    let mut drawing = Drawing::new(Plan { mode: None, seed });
+    let (mut drawing, mut seen) = (Drawing::new(Plan { mode: None, seed }), Seen::default());
     loop {
         let (traces, next) = (verdict.traces, drawing.next + ROUND);
         let all = (&mut names, &mut verdict);
-        let more = drawing.go_on(next, (system, &settings), all, &mut |_, _| ());
+        let look = &mut |run: &Run, names: &Names| seen.note(run, names);
+        let more = drawing.go_on(next, (system, &settings), all, look);
         if !more || verdict.traces == traces {
-            return verdict;
+            return (verdict, seen);
         }
     }
 }

@@ -50,7 +50,8 @@
 //! rules), `listing` and `board` (what may happen next), with `asked`, `live` and `notes`;
 //! `system` (the seam), `program` and `bridge` (tasklets as a system), `verdict`; the searches:
 //! `dpor` with `races` and `wakeup`, `random` with `draw`, the others; `replay`; `session`, with
-//! `witness`, `isolation`, `ending`, `quiet`, `watchdog`; `report`, with `chart` and `details`.
+//! `witness`, `steady`, `isolation`, `ending`, `quiet`, `watchdog`; `found`, with `report`, `chart`
+//! and `details`.
 //!
 //! Deliberately absent: any way of its own to run tasklets. `program` sees the news of a controlled
 //! run, and decides what happens.
@@ -68,6 +69,7 @@ mod draw;
 mod ending;
 mod estimate;
 mod event;
+mod found;
 mod isolation;
 mod linear;
 mod listing;
@@ -85,6 +87,7 @@ mod report;
 mod run;
 mod session;
 mod states;
+mod steady;
 mod system;
 mod verdict;
 mod wakeup;

@@ -6,10 +6,8 @@
 use super::board::Board;
 use super::details::Details;
 use super::event::{Branch, TaskletName, mix};
-use super::replay::Overrides;
 use super::run::Outcome;
 use smallvec::SmallVec;
-use std::collections::BTreeSet;
 use std::panic::Location;
 
 /// Something that is explored in one way only.
@@ -88,27 +86,6 @@ impl Board<'_> {
     pub(super) fn panicking(&mut self, tasklet: TaskletName) {
         let past = self.past(tasklet);
         self.run.panics.push((tasklet, past));
-    }
-
-    /// The schedule so far.
-    pub(super) fn overrides(&self) -> Overrides {
-        Overrides::of(&self.run, self.names)
-    }
-
-    /// Tells apart what the run has done lately, again and again perhaps: which tasklets completed
-    /// which operations in its last quarter, in whatever order and however often.
-    pub(super) fn lasso(&self) -> u64 {
-        let late = &self.run.events[self.run.events.len() / 4 * 3..];
-        let offers = late.iter().flat_map(|it| it.event.offers());
-        let done: BTreeSet<u64> = offers
-            .map(|it| {
-                let at = self.run.place(it.slot).map_or((0, 0), |at| (at.line(), at.column()));
-                let at = u64::from(at.0) << 32 | u64::from(at.1);
-                let print = self.names.print_of(it.slot.tasklet);
-                mix(mix(print, at), u64::from(it.branch))
-            })
-            .collect();
-        done.into_iter().fold(0, mix)
     }
 
     /// Whether a report is to be made.

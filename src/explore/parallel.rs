@@ -20,14 +20,16 @@ use std::thread;
 
 use parking_lot::Mutex;
 
-use super::dpor::{Tree, exhaust, follow};
+use super::dpor::{Tree, exhaust_with, follow};
 use super::draw::{Draw, Known};
 use super::event::{Event, Names};
 use super::live::Desk;
 use super::random::{Mode, Plan};
 use super::run::Run;
+use super::steady;
 use super::system::{Rules, System};
 use super::verdict::{End, Settings, Verdict};
+use super::witness::{Glimpse, Seen};
 
 /// How many runs are asked for in advance, for each thread.
 const AHEAD: usize = 8;
@@ -97,6 +99,16 @@ pub fn exhaust_parallel(
     settings: &Settings,
     threads: NonZero<usize>,
 ) -> Verdict {
+    exhaust_parallel_with(system, settings, threads, &mut |_, _| ())
+}
+
+/// As [`exhaust_parallel`], and shows each run to `look`, in the order of the search.
+pub(super) fn exhaust_parallel_with(
+    system: &(dyn System + Sync),
+    settings: &Settings,
+    threads: NonZero<usize>,
+    look: &mut dyn FnMut(&Run, &Names),
+) -> Verdict {
     let (jobs, queue) = mpsc::channel();
     let queue = Mutex::new(queue);
     thread::scope(|scope| {
@@ -108,11 +120,12 @@ pub fn exhaust_parallel(
             helpers += usize::from(thread::Builder::new().spawn_scoped(scope, helper).is_ok());
         }
         if helpers == 0 {
-            return exhaust(system, settings);
+            return exhaust_with(system, settings, look);
         }
         let ahead = AHEAD * helpers;
         let (tree, names) = (Tree::new(settings.rules), Arc::new(Names::new()));
-        Lead { tree, names, jobs, made, ready: BTreeMap::new(), ahead }.search(system, settings)
+        Lead { tree, names, jobs, made, ready: BTreeMap::new(), ahead }
+            .search(system, settings, look)
     })
 }
 
@@ -150,16 +163,23 @@ struct Lead {
 }
 
 impl Lead {
-    fn search(mut self, system: &dyn System, settings: &Settings) -> Verdict {
+    fn search(
+        mut self,
+        system: &dyn System,
+        settings: &Settings,
+        look: &mut dyn FnMut(&Run, &Names),
+    ) -> Verdict {
         let mut verdict = Verdict::default();
         loop {
             let next = self.tree.next();
             self.ask(&next);
-            let Some(run) = self.take(&next, system, settings.rules) else {
-                verdict.executions += 1;
-                verdict.diverged = true;
+            let (run, fits) = self.take(&next, system, settings.rules);
+            if !fits {
+                let wanted = next.get(run.events.len());
+                verdict.depart(steady::departure(&run, &self.names, wanted));
                 return verdict;
-            };
+            }
+            look(&run, &self.names);
             let more = verdict.count(&run, &self.names, settings);
             if !self.tree.grow(&run) {
                 verdict.exhausted = verdict.cut == 0 && !verdict.refused;
@@ -188,8 +208,8 @@ impl Lead {
         }
     }
 
-    /// The run that begins like this, when it is made; none if none does.
-    fn take(&mut self, path: &[Event], system: &dyn System, rules: Rules) -> Option<Run> {
+    /// The run that is to begin like this, when it is made, and whether it does.
+    fn take(&mut self, path: &[Event], system: &dyn System, rules: Rules) -> (Run, bool) {
         let made = loop {
             if let Some(Some(made)) = self.ready.get_mut(path).map(Option::take) {
                 self.ready.remove(path);
@@ -198,18 +218,23 @@ impl Lead {
             match self.made.recv() {
                 Ok(Ok(made)) => drop(self.ready.insert(made.path.clone(), Some(made))),
                 Ok(Err(panic)) => resume_unwind(panic),
-                Err(_) => return None,
+                Err(_) => return self.make(path, system, rules),
             }
         };
         if let Some(grown) = made.grown {
             if made.asked.size() != self.names.size() {
-                let mut desk = Desk::default();
-                let names = Arc::make_mut(&mut self.names);
-                return follow(&mut desk, system, names, rules, path).then_some(desk.run);
+                return self.make(path, system, rules);
             }
             self.names = Arc::new(grown);
         }
-        made.fits.then_some(made.run)
+        (made.run, made.fits)
+    }
+
+    /// Makes a run itself.
+    fn make(&mut self, path: &[Event], system: &dyn System, rules: Rules) -> (Run, bool) {
+        let mut desk = Desk::default();
+        let fits = follow(&mut desk, system, Arc::make_mut(&mut self.names), rules, path);
+        (desk.run, fits)
     }
 }
 
@@ -240,8 +265,19 @@ pub fn sample_parallel(
     settings: &Settings,
     threads: NonZero<usize>,
 ) -> Verdict {
-    let (plan, mut verdict, mut names) =
-        (Plan { mode: Some(mode), seed }, Verdict::default(), Names::new());
+    let plan = Plan { mode: Some(mode), seed };
+    sample_parallel_with(system, plan, settings, threads, &mut Seen::default())
+}
+
+/// As [`sample_parallel`], and `seen` remembers what a search on one thread would.
+pub(super) fn sample_parallel_with(
+    system: &(dyn System + Sync),
+    plan: Plan,
+    settings: &Settings,
+    threads: NonZero<usize>,
+    seen: &mut Seen,
+) -> Verdict {
+    let (mut verdict, mut names) = (Verdict::default(), Names::new());
     let (mut known, mut start, mut desk) = (Known::default(), 0, Desk::light());
     let (executions, threads) = (settings.executions_max.max(1), threads.get().min(THREADS_MAX));
     while start < executions {
@@ -252,9 +288,14 @@ pub fn sample_parallel(
             .collect();
         let (ends, learnt) = draw_parts(system, plan, settings, &known, parts);
         let mut draw = Draw::new(&known);
-        for (execution, end) in block.clone().zip(ends) {
+        for (execution, (end, glimpse)) in block.clone().zip(ends) {
+            seen.keep(glimpse);
             let goes_on = if let End::Failure(_) | End::Refused = end {
                 plan.run(execution, &mut draw, (&mut desk, &mut names), (system, settings));
+                if !desk.run.outcome.is_failure() {
+                    verdict.depart(steady::passing(&desk.run, &names));
+                    return verdict;
+                }
                 verdict.count(&desk.run, &names, settings)
             } else {
                 verdict.count_end(end, settings)
@@ -276,14 +317,16 @@ fn draw_parts(
     settings: &Settings,
     known: &Known,
     parts: Vec<Range<u64>>,
-) -> (Vec<End>, Known) {
+) -> (Vec<(End, Glimpse)>, Known) {
     let draw_part = |part: Range<u64>| {
         let (mut desk, mut names, mut learnt) = (Desk::light(), Names::new(), known.clone());
-        let mut draw = Draw::new(known);
+        let (mut draw, mut seen) = (Draw::new(known), Seen::after(part.start));
         let ends = part.map(|execution| {
             plan.run(execution, &mut draw, (&mut desk, &mut names), (system, settings));
             Plan::learn(execution, &mut learnt, &desk.run, &names);
-            End::of(&desk.run)
+            let glimpse = seen.glimpse(&desk.run, &names);
+            seen.keep(glimpse.clone());
+            (End::of(&desk.run), glimpse)
         });
         let ends = ends.collect::<Vec<_>>();
         system.rest();

@@ -25,6 +25,9 @@ const VERSION: &str = "v1";
 /// Says in a replay string that the end of the root cancels the others.
 const ENDINGS: &str = "end";
 
+/// Says in a replay string that what it leads to is not the same each time.
+const UNSTEADY: &str = "~";
+
 /// A slot by its path and number.
 type Key = (Vec<u32>, u32);
 
@@ -48,6 +51,8 @@ pub struct Overrides {
     trace: Option<u32>,
     /// Whether the end of the root cancels the others.
     pub(super) endings: bool,
+    /// Whether they are known to lead to something else each time.
+    pub(super) unsteady: bool,
 }
 
 /// Why a text is no schedule of a program.
@@ -107,12 +112,19 @@ impl Overrides {
     /// What the first `count` events of a run matched.
     pub(super) fn of_first(count: usize, run: &Run, names: &Names) -> Overrides {
         let all = run.events[..count].iter().flat_map(|it| entries(&it.event, names));
-        Overrides { wants: all.collect(), trace: None, endings: run.endings }
+        let wants = all.collect();
+        Overrides { wants, endings: run.endings, ..Overrides::default() }
     }
 
     /// The same, with a note of the trace of `run`, to which they lead.
     pub(super) fn leading_to(mut self, run: &Run) -> Overrides {
         self.trace = Some(run.trace as u32);
+        self
+    }
+
+    /// The same, with a note that they lead to something else each time.
+    pub(super) fn unsteady(mut self) -> Overrides {
+        (self.trace, self.unsteady) = (None, true);
         self
     }
 
@@ -127,7 +139,7 @@ impl Overrides {
         entries(event, names).filter(|it| !self.wants.contains_key(&it.0)).map(|(key, want)| {
             let mut wants = self.wants.clone();
             wants.insert(key, want);
-            Overrides { wants, trace: None, endings: self.endings }
+            Overrides { wants, trace: None, ..*self }
         })
     }
 
@@ -179,9 +191,10 @@ impl Overrides {
     /// The schedule as a text for `program`; [`parse`](Self::parse) reads it.
     pub fn text(&self, program: &str) -> String {
         let trace = self.trace.iter().map(|it| format!("={it:x}"));
-        let endings = self.endings.then(|| String::from(ENDINGS));
+        let notes = [(self.endings, ENDINGS), (self.unsteady, UNSTEADY)];
+        let notes = notes.into_iter().filter(|it| it.0).map(|it| String::from(it.1));
         let all = self.wants.iter().map(|(key, want)| write_one(key, want));
-        let body = trace.chain(endings).chain(all).collect::<Vec<_>>().join(",");
+        let body = trace.chain(notes).chain(all).collect::<Vec<_>>().join(",");
         let sum = checksum(program, &body);
         format!("{VERSION}:{program}:{body}:{sum:04x}")
     }
@@ -211,6 +224,8 @@ impl Overrides {
                 overrides.trace = Some(trace);
             } else if part == ENDINGS {
                 overrides.endings = true;
+            } else if part == UNSTEADY {
+                overrides.unsteady = true;
             } else {
                 overrides.wants.extend([read_one(part).ok_or_else(|| garbled(part))?]);
             }
@@ -411,7 +426,7 @@ mod tests {
             Want { kind: Kind::Meeting, peer: Some((vec![0, 3], 1)), second: true, branch: 2 };
         let closed = Want { kind: Kind::Closed, peer: None, second: false, branch: 0 };
         let wants = BTreeMap::from([((vec![1, 0], 5), meeting), ((vec![], 7), closed)]);
-        let overrides = Overrides { wants, trace: Some(7), endings: true };
+        let overrides = Overrides { wants, trace: Some(7), endings: true, unsteady: true };
         let text = overrides.text("a::b");
         assert_eq!(Overrides::parse(&text, "a::b"), Ok(overrides));
         assert_eq!(Overrides::parse(&text, "c"), Err(ReplayError::Program("a::b".into())));

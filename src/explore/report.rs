@@ -9,6 +9,7 @@ use super::details::Details;
 use super::event::{Branch, ChannelName, Event, Kind, Names, Side, Slot, TaskletName};
 use super::replay::{Overrides, first_difference};
 use super::run::{Outcome, Run, SlotRecord};
+use super::steady;
 use std::fmt;
 
 /// A failure of an explored program, shrunk and explained.
@@ -224,6 +225,9 @@ impl Told<'_> {
     }
 
     fn why(&self, passing: Option<&Run>, overrides: &Overrides) -> String {
+        if let Outcome::NotDeterministic(..) = self.run.outcome {
+            return steady::CAUSES.into();
+        }
         let count = overrides.len();
         if count == 0 {
             return String::from("it fails under the default schedule");

@@ -91,6 +91,9 @@ pub enum Outcome {
     Panicked(TaskletName, String),
     /// A tasklet depends on more than what it has received; which one, and how that was seen.
     NotIsolated(TaskletName, String),
+    /// The same choices led to something else in another run; whose doing that was, as far as is
+    /// known, and what was seen.
+    NotDeterministic(TaskletName, String),
     /// The run has not ended after twice as many events as it may have, though nobody was passed
     /// over in the second half.
     Livelock,
@@ -109,6 +112,7 @@ impl Outcome {
             | Outcome::Panicked(..)
             | Outcome::Refused(..)
             | Outcome::NotIsolated(..)
+            | Outcome::NotDeterministic(..)
             | Outcome::Livelock => true,
             Outcome::Finished | Outcome::StepBound | Outcome::Abandoned => false,
         }
@@ -127,6 +131,9 @@ impl Outcome {
             Outcome::NotIsolated(who, what) => {
                 format!("{} is not isolated: {what}", names.tasklet(*who))
             }
+            Outcome::NotDeterministic(who, what) => {
+                format!("{} is not the same each time: {what}", names.tasklet(*who))
+            }
             Outcome::Livelock => String::from(
                 "livelock: no end after twice the events that a run may have, though nobody was \
                  passed over",
@@ -139,9 +146,10 @@ impl Outcome {
     /// The tasklet that it is about, if it is about one.
     pub(super) fn tasklet(&self) -> Option<TaskletName> {
         match self {
-            Outcome::Panicked(who, _) | Outcome::Refused(who, _) | Outcome::NotIsolated(who, _) => {
-                Some(*who)
-            }
+            Outcome::Panicked(who, _)
+            | Outcome::Refused(who, _)
+            | Outcome::NotIsolated(who, _)
+            | Outcome::NotDeterministic(who, _) => Some(*who),
             Outcome::Finished
             | Outcome::Deadlock
             | Outcome::LeftBehind
@@ -165,6 +173,8 @@ impl Outcome {
             }
             (Outcome::Refused(one, _), Outcome::Refused(two, _))
             | (Outcome::NotIsolated(one, _), Outcome::NotIsolated(two, _)) => one == two,
+            // Each time another tasklet may be the one that is seen.
+            (Outcome::NotDeterministic(..), Outcome::NotDeterministic(..)) => true,
             _ => self == other,
         }
     }

@@ -1,22 +1,19 @@
-//! Exploring a program: search, then shrink what was found, then report it.
+//! Exploring a program: what to do, and what it came to.
 //!
-//! Always: what is reported was seen in a run of the program, and the replay string leads there
-//! again.
+//! Always: a failure that was found is looked at again before it is reported: see `found`.
 
-use super::ending;
 use super::event::Names;
-use super::isolation;
-use super::parallel::{exhaust_parallel, sample_parallel};
+use super::parallel::{exhaust_parallel_with, sample_parallel_with};
 use super::program::Program;
-use super::random::{Mode, portfolio, sample};
-use super::replay::{Overrides, REPLAY, ReplayError, asked_for, shrink};
-use super::report::{Evidence, Report};
-use super::run::{Outcome, Run};
+use super::random::{Mode, Plan, portfolio, sample};
+use super::replay::{Overrides, REPLAY, ReplayError, asked_for};
+use super::report::Report;
+use super::run::Run;
 use super::system::System;
 use super::verdict::{Failure, Settings, Verdict};
 use super::watchdog;
-use super::witness::{Seen, Witness};
-use super::{every_state, exhaust, within_overrides};
+use super::witness::Seen;
+use super::{every_state, exhaust_with, within_overrides};
 use std::num::NonZero;
 use std::panic::Location;
 use std::time::Duration;
@@ -30,7 +27,7 @@ pub enum Search {
     /// Every trace if there seem to be few, else schedules drawn in several ways by turns: see
     /// [`portfolio`].
     Portfolio,
-    /// Every trace once: see [`exhaust`].
+    /// Every trace once: see [`exhaust`](super::exhaust).
     Exhaustive,
     /// Every state once: see [`every_state`].
     States,
@@ -70,9 +67,9 @@ pub enum Search {
 pub struct Explore {
     name: Option<String>,
     search: Search,
-    settings: Settings,
-    seed: u64,
-    endless: bool,
+    pub(super) settings: Settings,
+    pub(super) seed: u64,
+    pub(super) endless: bool,
     step_limit: Duration,
 }
 
@@ -208,24 +205,20 @@ impl Explore {
         if let Some(explored) = self.replay_asked_for(&program) {
             return explored;
         }
-        let witness = Witness::new(&program);
+        let (settings, mut seen) = (&self.settings, Seen::default());
         let verdict = match self.search {
-            Search::Exhaustive => exhaust_parallel(&witness, &self.settings, threads),
+            Search::Exhaustive => {
+                let look = &mut |run: &Run, names: &Names| seen.note(run, names);
+                exhaust_parallel_with(&program, settings, threads, look)
+            }
             Search::Random(mode) => {
-                sample_parallel(&witness, mode, self.seed, &self.settings, threads)
+                let plan = Plan { mode: Some(mode), seed: self.seed };
+                sample_parallel_with(&program, plan, settings, threads, &mut seen)
             }
             Search::Portfolio | Search::States | Search::Within(_) => {
                 return self.search_program(&program);
             }
         };
-        // Which runs were seen first depends on the threads: only the default schedule is sure.
-        let mut names = Names::new();
-        let sample = Overrides::default().replay(&program, &mut names, &self.settings);
-        let mut seen = witness.seen();
-        seen.samples.clear();
-        if sample.outcome == Outcome::Finished {
-            seen.samples.push(Overrides::of(&sample, &names));
-        }
         let (verdict, found) = self.look_again(&program, verdict, &seen);
         self.conclude(&program, verdict, found)
     }
@@ -287,148 +280,16 @@ impl Explore {
 
     /// Searches for a failure.
     pub(super) fn find(&self, program: &dyn System) -> (Verdict, Option<Failure>) {
-        let witness = Witness::new(program);
-        let (system, settings) = (&witness as &dyn System, &self.settings);
-        let ignore = &mut |_: &Run, _: &Names| ();
+        let (settings, mut seen) = (&self.settings, Seen::default());
+        let look = &mut |run: &Run, names: &Names| seen.note(run, names);
         let verdict = match self.search {
-            Search::Portfolio => portfolio(system, self.seed, settings, ignore),
-            Search::Exhaustive => exhaust(system, settings),
-            Search::States => every_state(system, settings, ignore),
-            Search::Within(overrides) => within_overrides(system, overrides, settings, ignore),
-            Search::Random(mode) => sample(system, mode, self.seed, settings, ignore),
+            Search::Portfolio => portfolio(program, self.seed, settings, look),
+            Search::Exhaustive => exhaust_with(program, settings, look),
+            Search::States => every_state(program, settings, look),
+            Search::Within(overrides) => within_overrides(program, overrides, settings, look),
+            Search::Random(mode) => sample(program, mode, self.seed, settings, look),
         };
-        let seen = witness.seen();
         self.look_again(program, verdict, &seen)
-    }
-
-    /// What the search did not look for is looked for now; the failure to report.
-    fn look_again(
-        &self,
-        program: &dyn System,
-        mut verdict: Verdict,
-        seen: &Seen,
-    ) -> (Verdict, Option<Failure>) {
-        let settings = &self.settings;
-        if verdict.failures.is_empty() {
-            verdict.failures.extend(isolation::check(program, settings, &seen.samples));
-            verdict.isolated = !seen.samples.is_empty() && verdict.failures.is_empty();
-            // What is not isolated may do what no search foresees.
-            verdict.exhausted &= verdict.failures.is_empty();
-        }
-        if verdict.failures.is_empty() {
-            let found = isolation::livelock(program, settings, &seen.cuts, self.endless);
-            verdict.failures.extend(found);
-        }
-        if verdict.failures.is_empty() && seen.outlived {
-            ending::look(program, self.seed, settings, self.endless, &mut verdict);
-        }
-        // The shortest of those that fail like the first one.
-        let class = |it: &Failure| std::mem::discriminant(&it.outcome);
-        let first = verdict.failures.first().map(class);
-        let alike = verdict.failures.iter_mut().filter(|it| Some(class(it)) == first);
-        let mut shortest = alike.min_by_key(|it| it.events.len());
-        if let Some(failure) = &mut shortest {
-            failure.settle(program, settings);
-        }
-        let shortest = shortest.cloned();
-        (verdict, shortest)
-    }
-
-    fn conclude(&self, program: &dyn System, verdict: Verdict, found: Option<Failure>) -> Explored {
-        let report = found.map(|it| self.report(program, it, verdict.to_string()));
-        Explored { verdict, report }
-    }
-
-    /// The failure to which a schedule leads, if it leads to one.
-    ///
-    /// Whether tasklets are isolated takes two runs more, so it is looked at only if asked for.
-    #[cfg(feature = "proptest")]
-    pub(super) fn retry(
-        &self,
-        program: &dyn System,
-        overrides: &Overrides,
-        isolated: bool,
-    ) -> Option<Failure> {
-        let mut names = Names::new();
-        let run = overrides.replay(program, &mut names, &self.settings);
-        if isolated && run.outcome == Outcome::Finished && !overrides.endings {
-            let whole = Overrides::of(&run, &names);
-            return isolation::check(program, &self.settings, std::slice::from_ref(&whole));
-        }
-        if run.outcome == Outcome::StepBound {
-            let cuts = std::slice::from_ref(overrides);
-            return isolation::livelock(program, &self.settings, cuts, self.endless);
-        }
-        run.outcome.is_failure().then(|| {
-            let schedule = Overrides::of(&run, &names);
-            Failure::new(run.outcome.clone(), &run, &names, schedule)
-        })
-    }
-
-    /// Shrinks a failure and writes it down.
-    pub(super) fn report(&self, program: &dyn System, found: Failure, search: String) -> Report {
-        let mut names = Names::new();
-        let outcome = found.outcome_in(&mut names);
-        let mut detailed = self.settings;
-        detailed.rules.details = true;
-        let (settings, found) = (&self.settings, found.overrides);
-        let shrunk = match outcome {
-            Outcome::NotIsolated(..) | Outcome::Livelock => None,
-            _ => shrink(program, &mut names, settings, &found, &outcome),
-        };
-        let (overrides, passing, search) = match shrunk {
-            Some(it) => {
-                let search = format!("{search}; shrunk in {} executions", it.executions);
-                (it.overrides, it.passing, search)
-            }
-            None if outcome == Outcome::Livelock => {
-                let least = isolation::shrink_livelock(program, settings, &found, self.endless);
-                (least, None, search)
-            }
-            None => (found, None, search),
-        };
-        let mut run = overrides.replay(program, &mut names, &detailed);
-        if !run.outcome.same_class(&outcome) {
-            run.outcome = outcome; // it takes more than one run to see it
-        }
-        let overrides = overrides.leading_to(&run);
-        let (run, names, passing) = (&run, &names, passing.as_ref());
-        let program = program.program();
-        Report::new(Evidence { program, run, names, passing, overrides, search })
-    }
-
-    fn replay_program(
-        &self,
-        program: &dyn System,
-        overrides: Overrides,
-    ) -> Result<Explored, ReplayError> {
-        let (mut names, mut settings) = (Names::new(), self.settings);
-        settings.rules.details = true;
-        let mut verdict = Verdict::default();
-        let mut run: Run = overrides.replay(program, &mut names, &settings);
-        if run.outcome == Outcome::StepBound {
-            let cuts = std::slice::from_ref(&overrides);
-            if isolation::livelock(program, &settings, cuts, self.endless).is_some() {
-                run.outcome = Outcome::Livelock;
-            }
-        }
-        if run.outcome == Outcome::Finished && !overrides.endings {
-            let whole = Overrides::of(&run, &names);
-            let found = isolation::check(program, &settings, std::slice::from_ref(&whole));
-            if let Some(failure) = found {
-                run.outcome = failure.outcome_in(&mut names);
-            }
-        }
-        verdict.count(&run, &names, &settings);
-        if !overrides.leads_to(&run) {
-            return Err(ReplayError::Changed);
-        }
-        let search = String::from("none: this is a replay");
-        let report = run.outcome.is_failure().then(|| {
-            let (run, names, program) = (&run, &names, program.program());
-            Report::new(Evidence { program, run, names, passing: None, overrides, search })
-        });
-        Ok(Explored { verdict, report })
     }
 }
 
@@ -439,8 +300,9 @@ impl Explore {
 /// production they are cancelled then: how they take that is explored in some runs more.
 ///
 /// It fails if a tasklet panics and nobody joins it, if tasklets wait for ever that are not
-/// daemons, if it cannot end, or if tasklets share what they should not. The verdict says whether
-/// all schedules were tried; [`Explore`] has settings.
+/// daemons, if it cannot end, if tasklets share what they should not, or if it does something else
+/// under the same choices. The verdict says whether all schedules were tried; [`Explore`] has
+/// settings.
 ///
 /// # Panics
 /// If the program fails.

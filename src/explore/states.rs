@@ -16,6 +16,7 @@ use super::brute::Ways;
 use super::event::{Branch, Event, Names};
 use super::live::Desk;
 use super::run::Run;
+use super::steady;
 use super::system::{Choice, Enabled, System, execute_at};
 use super::verdict::{Settings, Verdict};
 
@@ -45,6 +46,10 @@ pub fn every_state(
             (seen, ways, eager) = (BTreeSet::new(), Ways::default(), false);
             verdict = Verdict::default();
             continue;
+        }
+        if ways.departs() {
+            verdict.depart(steady::departure(run, &names, None));
+            return verdict;
         }
         if run.is_complete() {
             seen.insert(run.state);

@@ -9,6 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use super::event::{Event, Names, TaskletName};
 use super::replay::Overrides;
 use super::run::{Outcome, Run};
+use super::steady;
 use super::system::{Rules, System};
 
 /// A search ends after so many runs that were stopped at the step bound: it leads nowhere.
@@ -57,15 +58,36 @@ impl Failure {
         Failure { outcome, who, overrides, events, trace: run.trace, execution: 0 }
     }
 
-    /// Of several that panic without regard to each other the one counts that is first in a replay:
-    /// a search may have come upon them in another order.
+    /// Looks whether it comes again; if it does not, that is the failure.
+    ///
+    /// Of several that panic, or are refused, without regard to each other the one counts that is
+    /// first in a replay: a search may have come upon them in another order.
     pub(super) fn settle(&mut self, program: &dyn System, settings: &Settings) {
-        let Outcome::Panicked(..) = self.outcome else { return };
+        match self.outcome {
+            Outcome::Panicked(..)
+            | Outcome::Deadlock
+            | Outcome::LeftBehind
+            | Outcome::Refused(..) => {}
+            // These were seen in several runs already.
+            Outcome::NotIsolated(..)
+            | Outcome::NotDeterministic(..)
+            | Outcome::Livelock
+            | Outcome::Finished
+            | Outcome::StepBound
+            | Outcome::Abandoned => return,
+        }
         let mut names = Names::new();
         let run = self.overrides.replay(program, &mut names, settings);
-        if let Outcome::Panicked(who, _) = run.outcome {
-            self.who = names.path(who).to_vec();
+        let stops = |it: &Outcome| matches!(it, Outcome::Panicked(..) | Outcome::Refused(..));
+        if stops(&self.outcome) && stops(&run.outcome) {
+            let who = run.outcome.tasklet().map(|it| names.path(it).to_vec());
+            self.who = who.unwrap_or_default();
             self.outcome = run.outcome;
+        } else if !run.outcome.same_class(&self.outcome_in(&mut names)) {
+            let before = self.outcome_in(&mut names).text(&names);
+            let execution = self.execution;
+            let found = steady::accuse(program, settings, &self.overrides, &before);
+            *self = Failure { execution, ..found };
         }
     }
 
@@ -76,6 +98,7 @@ impl Failure {
             Outcome::Panicked(_, what) => Outcome::Panicked(who, what.clone()),
             Outcome::Refused(_, what) => Outcome::Refused(who, what.clone()),
             Outcome::NotIsolated(_, what) => Outcome::NotIsolated(who, what.clone()),
+            Outcome::NotDeterministic(_, what) => Outcome::NotDeterministic(who, what.clone()),
             other => other.clone(),
         }
     }
@@ -106,6 +129,7 @@ impl End {
             Outcome::Deadlock
             | Outcome::LeftBehind
             | Outcome::NotIsolated(..)
+            | Outcome::NotDeterministic(..)
             | Outcome::Livelock
             | Outcome::Panicked(..) => End::Failure(run.trace),
         }
@@ -137,12 +161,15 @@ pub struct Verdict {
     pub overrides_max: Option<usize>,
     /// The first failure of each trace that fails.
     pub failures: Vec<Failure>,
-    /// Set when the same choices led to different events: the program is not deterministic.
+    /// Set when the same choices led to different events, or to another end: the program is not
+    /// deterministic. [`Explore`](super::Explore) counts that as a failure.
     pub diverged: bool,
     /// Set when a few runs were repeated in another order and did the same.
     pub isolated: bool,
     /// Set when the program did something that cannot be explored; the search ended there.
     pub refused: bool,
+    /// Where a run could not go on as an earlier one.
+    pub(super) departure: Option<Failure>,
     /// The traces seen.
     pub(super) seen: HashSet<u64, BuildHasherDefault<Hashed>>,
     /// The traces that were seen to fail.
@@ -178,6 +205,13 @@ impl Verdict {
             self.failures.push(Failure { execution: self.executions + 1, ..failure });
         }
         self.count_end(end, settings)
+    }
+
+    /// Counts a run that was not what an earlier one with the same choices was.
+    pub(super) fn depart(&mut self, departure: Failure) {
+        self.executions += 1;
+        self.diverged = true;
+        self.departure = Some(Failure { execution: self.executions, ..departure });
     }
 
     /// Counts a run of which only the end is known; a failure is not kept.
