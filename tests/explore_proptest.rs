@@ -61,7 +61,7 @@ fn lists() -> impl Strategy<Value = Vec<Vec<u32>>> {
 #[track_caller]
 fn replays(name: &str, schedule: &Schedule, main: impl Fn()) {
     let text = format!("{schedule:?}");
-    assert!(text.starts_with("v1:") && text.len() < 200, "{text}");
+    assert!(text.starts_with("v2:") && text.len() < 200, "{text}");
     let again = Explore::new().name(name).replay(&text, main).expect("it was just written");
     assert!(again.report.is_some(), "{text} does not fail");
 }
@@ -73,7 +73,7 @@ fn a_case_that_fails_has_a_replay_string_and_a_report() {
         failing(config(), &strategy, |(lists, schedule)| schedule.run(|| late(&lists)).map(drop));
     assert_eq!(lists, [vec![0], vec![0]]);
     replays("late", &schedule, || late(&lists));
-    for part in ["root panicked: late", "what happened", "why:", "TASKLETS_REPLAY='v1:late:"] {
+    for part in ["root panicked: late", "what happened", "why:", "TASKLETS_REPLAY='v2:late:"] {
         assert!(reason.contains(part), "{reason}");
     }
 }
@@ -339,7 +339,7 @@ fn the_environment_asks_for_the_saved_case_alone() {
 
 #[test]
 fn half_a_replay_string_is_refused() {
-    let ended = Isolation::default().env("TASKLETS_REPLAY", "v1:a::late:,1@").run(|| {
+    let ended = Isolation::default().env("TASKLETS_REPLAY", "v2:a::late:,1@").run(|| {
         let (folder, config) = (PathBuf::from("nowhere"), config());
         eprintln!("{}", count(&folder, config).0);
     });

@@ -43,7 +43,7 @@ fn a_deadlock_is_reported_with_those_who_wait_their_lines_and_their_circle() {
     let report = Explore::new().name("crosswise").run(crosswise).report.unwrap();
     assert!(report.outcome.starts_with("deadlock"), "{report}");
     let text = report.to_string();
-    for part in ["`left`", "`right`", "`take one`", "explore_session.rs:", "TASKLETS_REPLAY='v1:"] {
+    for part in ["`left`", "`right`", "`take one`", "explore_session.rs:", "TASKLETS_REPLAY='v2:"] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     assert_eq!(report.waiting.len(), 5, "{text}");
@@ -105,7 +105,7 @@ fn the_environment_asks_for_a_replay() {
     if let Some(ended) = ended {
         assert!(ended.code == Some(0) && ended.text.contains("deadlock"), "{}", ended.text);
     }
-    let ended = Isolation::default().env("TASKLETS_REPLAY", "v1:cut").run(|| {
+    let ended = Isolation::default().env("TASKLETS_REPLAY", "v2:cut").run(|| {
         Explore::new().name("crosswise").run(crosswise);
     });
     if let Some(ended) = ended {

@@ -156,6 +156,13 @@ fn a_failure_that_only_one_order_of_independent_steps_shows_is_not_reported_as_a
 }
 
 #[test]
+fn a_program_of_one_trace_is_made_again_a_few_times() {
+    let (count, explorer) = (Cell::new(0), Explore::new().search(Search::Exhaustive));
+    let explored = explorer.run(|| assert_ne!(next(&count) % 7, 0, "each seventh run"));
+    assert!(not_the_same(explored, "a seventh").contains("each seventh run"));
+}
+
+#[test]
 fn it_is_found_by_several_threads_too() {
     for search in [Search::Exhaustive, Search::Random(Mode::Walk)] {
         for threads in 1..=3 {
@@ -165,11 +172,15 @@ fn it_is_found_by_several_threads_too() {
             let next = || count.fetch_add(1, Ordering::Relaxed);
             let explored = explorer.run_parallel(threads, || three(next() % 3 == 1));
             not_the_same(explored, &what);
-            let explored = explorer.run_parallel(threads, || {
-                three(false);
-                assert_ne!(next() % 7, 6, "some run");
-            });
-            not_the_same(explored, &what);
+            for many in [false, true] {
+                let explored = explorer.run_parallel(threads, || {
+                    if many {
+                        three(false);
+                    }
+                    assert_ne!(next() % 7, 6, "some run");
+                });
+                not_the_same(explored, &what);
+            }
         }
     }
 }

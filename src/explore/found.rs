@@ -6,7 +6,8 @@
 use super::ending;
 use super::event::Names;
 use super::isolation;
-use super::replay::{Overrides, ReplayError, shrink};
+use super::notation::ReplayError;
+use super::replay::{Overrides, reduce, shrink};
 use super::report::{Evidence, Report};
 use super::run::{Outcome, Run};
 use super::session::{Explore, Explored};
@@ -75,18 +76,18 @@ impl Explore {
         overrides: &Overrides,
         isolated: bool,
     ) -> Option<Failure> {
+        let settings = &overrides.settings(&self.settings);
         if overrides.unsteady {
-            return steady::repeat(program, &self.settings, overrides, steady::REPLAYS);
+            return steady::repeat(program, settings, overrides, steady::REPLAYS);
         }
         let mut names = Names::new();
-        let run = overrides.replay(program, &mut names, &self.settings);
+        let run = overrides.replay(program, &mut names, settings);
         if isolated && run.outcome == Outcome::Finished && !overrides.endings {
-            let whole = Overrides::of(&run, &names);
-            return isolation::check(program, &self.settings, std::slice::from_ref(&whole));
+            return steady::check_order(program, settings, &run, &names);
         }
         if run.outcome == Outcome::StepBound {
             let cuts = std::slice::from_ref(overrides);
-            return isolation::livelock(program, &self.settings, cuts, self.endless);
+            return isolation::livelock(program, settings, cuts, self.endless);
         }
         run.outcome.is_failure().then(|| {
             let schedule = Overrides::of(&run, &names);
@@ -100,23 +101,26 @@ impl Explore {
         let outcome = found.outcome_in(&mut names);
         let mut detailed = self.settings;
         detailed.rules.details = true;
-        let (settings, found) = (&self.settings, found.overrides);
+        let (settings, found, who) = (&self.settings, found.overrides, found.who);
         let several = matches!(
             outcome,
             Outcome::NotIsolated(..) | Outcome::NotDeterministic(..) | Outcome::Livelock
         );
-        let shrunk =
-            if several { None } else { shrink(program, &mut names, settings, &found, &outcome) };
-        let (overrides, passing, search) = match shrunk {
-            Some(it) => {
-                let search = format!("{search}; shrunk in {} executions", it.executions);
-                (it.overrides, it.passing, search)
-            }
-            None if outcome == Outcome::Livelock => {
+        let shrunk_in = |count: u64| format!("{search}; shrunk in {count} executions");
+        let (overrides, passing, search) = match outcome {
+            Outcome::Livelock => {
                 let least = isolation::shrink_livelock(program, settings, &found, self.endless);
                 (least, None, search)
             }
-            None => (found, None, search),
+            Outcome::NotIsolated(..) => {
+                let (least, count) = shrink_order(program, settings, found, &who);
+                (least, None, shrunk_in(count))
+            }
+            Outcome::NotDeterministic(..) => (found, None, search),
+            _ => match shrink(program, &mut names, settings, &found, &outcome) {
+                Some(it) => (it.overrides, it.passing, shrunk_in(it.executions)),
+                None => (found, None, search),
+            },
         };
         let mut run = overrides.replay(program, &mut names, &detailed);
         if !run.outcome.same_class(&outcome) {
@@ -128,6 +132,7 @@ impl Explore {
                 steady::accuse(program, settings, &whole, &before).outcome_in(&mut names)
             };
         }
+        let overrides = overrides.under(settings.rules);
         let overrides = match run.outcome {
             Outcome::NotDeterministic(..) => overrides.unsteady(),
             _ => overrides.leading_to(&run),
@@ -142,7 +147,7 @@ impl Explore {
         program: &dyn System,
         overrides: Overrides,
     ) -> Result<Explored, ReplayError> {
-        let (mut names, mut settings) = (Names::new(), self.settings);
+        let (mut names, mut settings) = (Names::new(), overrides.settings(&self.settings));
         settings.rules.details = true;
         let mut verdict = Verdict::default();
         let mut run: Run = overrides.replay(program, &mut names, &settings);
@@ -189,4 +194,28 @@ impl Explore {
         };
         found.map(|it| it.outcome_in(names))
     }
+}
+
+/// How often a difference between two orders is looked for again, to make its schedule short.
+const TRIES_MAX: u64 = 100;
+
+/// Takes away what is not needed to see that `who` depends on the order of independent events; and
+/// in how many executions.
+fn shrink_order(
+    program: &dyn System,
+    settings: &Settings,
+    overrides: Overrides,
+    who: &[u32],
+) -> (Overrides, u64) {
+    let mut tries = 0;
+    let mut fails = |it: &Overrides| {
+        tries += 1;
+        let mut names = Names::new();
+        let run = it.replay(program, &mut names, settings);
+        let found = || steady::check_order(program, settings, &run, &names);
+        tries <= TRIES_MAX && found().is_some_and(|it| it.who == who)
+    };
+    let least = reduce(overrides, &mut fails);
+    // Each takes a run, and two of its matching.
+    (least, 3 * tries.min(TRIES_MAX))
 }

@@ -8,87 +8,42 @@
 //! happens.
 
 use std::collections::BTreeMap;
-use std::env::VarError;
-use std::fmt;
 
 use super::event::{Event, Kind, Names, Offer, TaskletName};
 use super::run::{Outcome, Run};
 use super::system::{Choice, Enabled, Rules, System, execute};
 use super::verdict::Settings;
 
-/// The environment variable whose replay string is run instead of a search.
-pub(super) const REPLAY: &str = "TASKLETS_REPLAY";
-
-/// The version of the format of replay strings.
-const VERSION: &str = "v1";
-
-/// Says in a replay string that the end of the root cancels the others.
-const ENDINGS: &str = "end";
-
-/// Says in a replay string that what it leads to is not the same each time.
-const UNSTEADY: &str = "~";
-
 /// A slot by its path and number.
-type Key = (Vec<u32>, u32);
+pub(super) type Key = (Vec<u32>, u32);
 
 /// What completes a slot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Want {
-    kind: Kind,
+pub(super) struct Want {
+    pub(super) kind: Kind,
     /// The path of the tasklet on the other side, and its branch, if there is one.
-    peer: Option<(Vec<u32>, u16)>,
+    pub(super) peer: Option<(Vec<u32>, u16)>,
     /// Whether the slot is the event's second one: it receives, or is cancelled.
-    second: bool,
+    pub(super) second: bool,
     /// The slot's own branch.
-    branch: u16,
+    pub(super) branch: u16,
 }
 
 /// A schedule, as its differences from the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Overrides {
-    wants: BTreeMap<Key, Want>,
+    pub(super) wants: BTreeMap<Key, Want>,
     /// What tells the trace that they lead to apart from others, if that is known.
-    trace: Option<u32>,
+    pub(super) trace: Option<u32>,
     /// Whether the end of the root cancels the others.
     pub(super) endings: bool,
     /// Whether they are known to lead to something else each time.
     pub(super) unsteady: bool,
+    /// Whether they are of a search with lax timers.
+    pub(super) lax_timers: bool,
+    /// How many events a run had there at most; none if that is not known.
+    pub(super) events_max: Option<usize>,
 }
-
-/// Why a text is no schedule of a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReplayError {
-    /// It is of another version of this format.
-    Version(String),
-    /// It is of another program; which.
-    Program(String),
-    /// It is not complete, or was changed.
-    Garbled(String),
-    /// The program of this name does something else by now.
-    Changed,
-}
-
-impl fmt::Display for ReplayError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ReplayError::Version(of) => {
-                write!(f, "the replay string is of version `{of}`, this is {VERSION}")
-            }
-            ReplayError::Program(of) => {
-                write!(f, "the replay string is of another program: `{of}`")
-            }
-            ReplayError::Changed => f.write_str(
-                "the program has changed since the replay string was written, or is not the same \
-                 each time: it does something else",
-            ),
-            ReplayError::Garbled(part) => {
-                write!(f, "the replay string is cut or changed, at `{part}`")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ReplayError {}
 
 /// What `event` says about each slot that it completes.
 fn entries(event: &Event, names: &Names) -> impl Iterator<Item = (Key, Want)> + use<> {
@@ -114,6 +69,12 @@ impl Overrides {
         let all = run.events[..count].iter().flat_map(|it| entries(&it.event, names));
         let wants = all.collect();
         Overrides { wants, endings: run.endings, ..Overrides::default() }
+    }
+
+    /// The same, with a note of what a run may do.
+    pub(super) fn under(mut self, rules: Rules) -> Overrides {
+        (self.lax_timers, self.events_max) = (rules.lax_timers, Some(rules.events_max));
+        self
     }
 
     /// The same, with a note of the trace of `run`, to which they lead.
@@ -185,131 +146,23 @@ impl Overrides {
 
     /// What a run with this schedule may do.
     pub(super) fn rules(&self, settings: &Settings) -> Rules {
-        Rules { endings: self.endings || settings.rules.endings, ..settings.rules }
+        Rules {
+            endings: self.endings || settings.rules.endings,
+            lax_timers: self.lax_timers || settings.rules.lax_timers,
+            events_max: self.events_max.unwrap_or(settings.rules.events_max),
+            ..settings.rules
+        }
     }
 
-    /// The schedule as a text for `program`; [`parse`](Self::parse) reads it.
-    pub fn text(&self, program: &str) -> String {
-        let trace = self.trace.iter().map(|it| format!("={it:x}"));
-        let notes = [(self.endings, ENDINGS), (self.unsteady, UNSTEADY)];
-        let notes = notes.into_iter().filter(|it| it.0).map(|it| String::from(it.1));
-        let all = self.wants.iter().map(|(key, want)| write_one(key, want));
-        let body = trace.chain(notes).chain(all).collect::<Vec<_>>().join(",");
-        let sum = checksum(program, &body);
-        format!("{VERSION}:{program}:{body}:{sum:04x}")
+    /// The same settings, but for what is noted of those of the search that they are of.
+    pub(super) fn settings(&self, own: &Settings) -> Settings {
+        let mut settings = *own;
+        if let Some(events_max) = self.events_max {
+            settings.rules.events_max = events_max;
+            settings.rules.lax_timers = self.lax_timers;
+        }
+        settings
     }
-
-    /// Reads what [`text`](Self::text) wrote for the same program.
-    ///
-    /// # Errors
-    /// The text is of another version or program, or is damaged.
-    pub fn parse(text: &str, program: &str) -> Result<Overrides, ReplayError> {
-        let garbled = |part: &str| ReplayError::Garbled(part.into());
-        let (version, rest) = text.split_once(':').ok_or_else(|| garbled(text))?;
-        if version != VERSION {
-            return Err(ReplayError::Version(version.into()));
-        }
-        let (rest, sum) = rest.rsplit_once(':').ok_or_else(|| garbled(rest))?;
-        let (of, body) = rest.rsplit_once(':').ok_or_else(|| garbled(rest))?;
-        if sum.len() != 4 || u16::from_str_radix(sum, 16) != Ok(checksum(of, body)) {
-            return Err(garbled(sum));
-        }
-        if of != program {
-            return Err(ReplayError::Program(of.into()));
-        }
-        let mut overrides = Overrides::default();
-        for part in body.split(',').filter(|it| !it.is_empty()) {
-            if let Some(trace) = part.strip_prefix('=') {
-                let trace = u32::from_str_radix(trace, 16).map_err(|_| garbled(part))?;
-                overrides.trace = Some(trace);
-            } else if part == ENDINGS {
-                overrides.endings = true;
-            } else if part == UNSTEADY {
-                overrides.unsteady = true;
-            } else {
-                overrides.wants.extend([read_one(part).ok_or_else(|| garbled(part))?]);
-            }
-        }
-        Ok(overrides)
-    }
-
-    /// One line for each, for a report.
-    pub fn explain(&self) -> Vec<String> {
-        self.wants.iter().map(|(key, want)| write_one(key, want)).collect()
-    }
-}
-
-/// What the environment asks to replay, if it is for this program.
-pub(super) fn asked_for(program: &str) -> Result<Option<Overrides>, ReplayError> {
-    let text = match std::env::var(REPLAY) {
-        Ok(text) => text,
-        Err(VarError::NotPresent) => return Ok(None),
-        Err(VarError::NotUnicode(text)) => {
-            return Err(ReplayError::Garbled(text.to_string_lossy().into_owned()));
-        }
-    };
-    match Overrides::parse(&text, program) {
-        Ok(overrides) => Ok(Some(overrides)),
-        Err(ReplayError::Program(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn checksum(program: &str, body: &str) -> u16 {
-    let bytes = program.bytes().chain([0]).chain(body.bytes());
-    bytes.fold(0, |sum, byte| super::event::mix(sum, u64::from(byte))) as u16
-}
-
-/// Paths are written without `root`, so the root itself is empty.
-fn write_path(path: &[u32]) -> String {
-    path.iter().map(u32::to_string).collect::<Vec<_>>().join(".")
-}
-
-fn read_path(text: &str) -> Option<Vec<u32>> {
-    if text.is_empty() {
-        return Some(Vec::new());
-    }
-    text.split('.').map(|it| it.parse().ok()).collect()
-}
-
-/// Written `1.0@5.2<0.3/1`: branch 2 of slot 5 of `root.1.0` is met by branch 1 of `root.0.3`.
-fn write_one((path, nth): &Key, want: &Want) -> String {
-    let slot = format!("{}@{nth}.{}", write_path(path), want.branch);
-    let peer = want.peer.as_ref().map(|(path, branch)| format!("{}/{branch}", write_path(path)));
-    let sign = SIGNS.iter().find(|it| (it.1, it.2) == (want.kind, want.second));
-    let sign = sign.map_or('?', |it| it.0);
-    format!("{slot}{sign}{}", peer.unwrap_or_default())
-}
-
-/// How a slot's completion is written: the kind, and whether the slot is the second.
-const SIGNS: [(char, Kind, bool); 8] = [
-    ('<', Kind::Meeting, true),
-    ('>', Kind::Meeting, false),
-    ('-', Kind::Cancelled, true),
-    ('!', Kind::Cancelled, false),
-    ('c', Kind::Closed, false),
-    ('d', Kind::Default, false),
-    ('t', Kind::Timer, false),
-    ('e', Kind::Ended, false),
-];
-
-fn read_one(text: &str) -> Option<(Key, Want)> {
-    let at = text.find(|it| SIGNS.iter().any(|sign| sign.0 == it))?;
-    let (_, kind, second) = *SIGNS.iter().find(|sign| text[at..].starts_with(sign.0))?;
-    let (slot, peer) = (&text[..at], &text[at + 1..]);
-    let (path, numbers) = slot.split_once('@')?;
-    let (nth, branch) = numbers.split_once('.')?;
-    let peer = match kind {
-        Kind::Meeting | Kind::Cancelled => {
-            let (path, branch) = peer.split_once('/')?;
-            Some((read_path(path)?, branch.parse().ok()?))
-        }
-        Kind::Closed | Kind::Default | Kind::Timer | Kind::Ended => {
-            peer.is_empty().then_some(None)?
-        }
-    };
-    let key = (read_path(path)?, nth.parse().ok()?);
-    Some((key, Want { kind, peer, second, branch: branch.parse().ok()? }))
 }
 
 /// A failure made as small as possible.
@@ -414,26 +267,4 @@ pub fn first_difference(failing: &Run, passing: &Run) -> Option<(Event, Option<E
         let other = completed(passing, slot.tasklet, slot.nth as usize);
         (other != Some(event)).then_some((event, other))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_schedule_is_read_as_it_was_written() {
-        let meeting =
-            Want { kind: Kind::Meeting, peer: Some((vec![0, 3], 1)), second: true, branch: 2 };
-        let closed = Want { kind: Kind::Closed, peer: None, second: false, branch: 0 };
-        let wants = BTreeMap::from([((vec![1, 0], 5), meeting), ((vec![], 7), closed)]);
-        let overrides = Overrides { wants, trace: Some(7), endings: true, unsteady: true };
-        let text = overrides.text("a::b");
-        assert_eq!(Overrides::parse(&text, "a::b"), Ok(overrides));
-        assert_eq!(Overrides::parse(&text, "c"), Err(ReplayError::Program("a::b".into())));
-        for cut in 0..text.len() {
-            assert!(Overrides::parse(&text[..cut], "a::b").is_err(), "{}", &text[..cut]);
-        }
-        let newer = text.replacen("v1", "v2", 1);
-        assert_eq!(Overrides::parse(&newer, "a::b"), Err(ReplayError::Version("v2".into())));
-    }
 }

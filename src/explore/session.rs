@@ -3,10 +3,11 @@
 //! Always: a failure that was found is looked at again before it is reported: see `found`.
 
 use super::event::Names;
+use super::notation::{REPLAY, ReplayError, asked_for};
 use super::parallel::{exhaust_parallel_with, sample_parallel_with};
 use super::program::Program;
 use super::random::{Mode, Plan, portfolio, sample};
-use super::replay::{Overrides, REPLAY, ReplayError, asked_for};
+use super::replay::Overrides;
 use super::report::Report;
 use super::run::Run;
 use super::system::System;
@@ -60,7 +61,7 @@ pub enum Search {
 /// let explorer = explorer.lax_timers(true).all_failures(true).endless(false);
 /// let explorer = explorer.step_limit(std::time::Duration::from_secs(2));
 /// assert!(explorer.check(nap).exhausted);
-/// assert!(explorer.replay("v1:another::0000", nap).is_err());
+/// assert!(explorer.replay("v2:another::0000", nap).is_err());
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "it explores nothing until it is run"]
@@ -250,14 +251,18 @@ impl Explore {
         }
     }
 
-    /// Runs `main` once, with the schedule that a replay string says.
+    /// Runs `main` once, with the schedule, the kind of timers and the number of events that a
+    /// replay string says.
+    ///
+    /// What is known not to be the same each time is run 20 times more. If no [`name`](Self::name)
+    /// is set, the string may be of a program of any name.
     ///
     /// # Errors
     /// The text is no replay string of this program.
     #[track_caller]
     pub fn replay(&self, text: &str, main: impl Fn()) -> Result<Explored, ReplayError> {
         let program = self.program(&main);
-        let overrides = Overrides::parse(text, program.program())?;
+        let overrides = Overrides::read(text, self.name.as_deref())?;
         self.replay_program(&program, overrides)
     }
 
@@ -325,8 +330,8 @@ pub fn explore(main: impl Fn()) -> Verdict {
 /// Runs `main` once, with the schedule of a replay string; see [`Explore::replay`].
 ///
 /// # Errors
-/// The text is no replay string of this program: it is named otherwise, is of another version, is
-/// damaged, or the program has changed.
+/// The text is no replay string of this program: it is of another version, is damaged, or the
+/// program does something else than it did.
 ///
 /// ```
 /// use tasklets::explore::{Explore, ReplayError};

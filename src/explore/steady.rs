@@ -16,6 +16,9 @@ use super::verdict::{Failure, Settings};
 /// How often a run is made again to see whether it is always the same.
 pub(super) const AGAIN: usize = 4;
 
+/// How many runs are made again at least, of however few: a search may have had only one.
+const RUNS_MIN: usize = 8;
+
 /// How often that is done for who has asked for it.
 pub(super) const REPLAYS: usize = 20;
 
@@ -31,13 +34,16 @@ fn failure(who: TaskletName, what: String, run: &Run, names: &Names, of: &Overri
 }
 
 /// Makes each sample again, then in another order; the first difference.
+///
+/// Of few samples each is made several times.
 pub(super) fn check(
     system: &dyn System,
     settings: &Settings,
     samples: &[Overrides],
 ) -> Option<Failure> {
     let mut names = Names::new();
-    let other = samples.iter().find_map(|sample| {
+    let times = samples.len().max(RUNS_MIN);
+    let other = samples.iter().cycle().take(times).find_map(|sample| {
         let run = sample.replay(system, &mut names, settings);
         let same = sample.leads_to(&run) && run.outcome == Outcome::Finished;
         (!same).then(|| accuse(system, settings, sample, "it finished, when others met"))
@@ -56,8 +62,19 @@ fn reordered(system: &dyn System, settings: &Settings, samples: &[Overrides]) ->
     let mut names = Names::new();
     let run = found.overrides.replay(system, &mut names, settings);
     let what =
-        format!("this was seen once, and then not: {}", found.outcome_in(&mut names).text(&names));
+        format!("once this was seen, and not again: {}", found.outcome_in(&mut names).text(&names));
     Some(failure(TaskletName::ROOT, what, &run, &names, &found.overrides))
+}
+
+/// Whether another order of independent events makes `run` another one.
+pub(super) fn check_order(
+    system: &dyn System,
+    settings: &Settings,
+    run: &Run,
+    names: &Names,
+) -> Option<Failure> {
+    let whole = Overrides::of(run, names);
+    isolation::check(system, settings, std::slice::from_ref(&whole))
 }
 
 /// What to say of a run, as it was seen, to which its schedule does not lead any more; `before` is
@@ -149,7 +166,8 @@ fn difference(one: &Run, other: &Run, names: &Names) -> Option<(TaskletName, Str
 /// is known.
 pub(super) fn departure(run: &Run, names: &Names, wanted: Option<&Event>) -> Failure {
     let (mut who, count) = (TaskletName::ROOT, run.events.len());
-    let mut what = format!("after the same {count} events something else may happen than before");
+    let mut what =
+        format!("after {count} of the same events something else may happen than before");
     if let Some(event) = wanted {
         let slots: Vec<Slot> = event.offers().map(|it| it.slot).collect();
         let missing = slots.iter().find(|it| run.slot(**it).is_none());
@@ -162,8 +180,8 @@ pub(super) fn departure(run: &Run, names: &Names, wanted: Option<&Event>) -> Fai
         };
         let (event, nth) = (event.text(names), slot.nth);
         what = format!(
-            "after the same {count} events an earlier run went on with {event}; now its operation \
-             {nth} {now}"
+            "after {count} of the same events an earlier run went on with {event}; now its \
+             operation {nth} {now}"
         );
     }
     if run.outcome != Outcome::Abandoned {

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use proptest::test_runner::Reason;
 
 use super::super::event::mix;
-use super::super::replay::{Overrides, REPLAY, ReplayError, asked_for};
+use super::super::notation::{REPLAY, ReplayError, asked_for, short_name};
+use super::super::replay::Overrides;
 use super::schedule::Failing;
 use super::tree::Step;
 
@@ -74,7 +75,7 @@ pub(super) fn one_line(data: &impl Debug) -> String {
 impl Shelf {
     pub(super) fn new(folder: &Path, program: String) -> Shelf {
         let plain = |it: char| if it.is_alphanumeric() || it == '_' { it } else { '-' };
-        let file: String = program.replace("::", "-").chars().map(plain).collect();
+        let file: String = short_name(&program).replace("::", "-").chars().map(plain).collect();
         Shelf { path: folder.join(file).with_extension("sched"), program }
     }
 
@@ -138,7 +139,7 @@ fn write(saved: &Saved, program: &str) -> String {
     let lines = [
         format!("{FORM}{VERSION}"),
         format!("crate {}", env!("CARGO_PKG_VERSION")),
-        format!("program {program}"),
+        format!("program {}", short_name(program)),
         format!("replay {}", saved.failing.replay),
         format!("run {}", saved.failing.nth),
         format!("seed {seed}"),
@@ -171,7 +172,7 @@ fn read(text: &str, program: &str) -> Result<Saved, SavedError> {
         Ok(&line[name.len() + 1..])
     };
     let replay = String::from(part("replay")?);
-    let overrides = Overrides::parse(&replay, program).map_err(SavedError::Schedule)?;
+    let overrides = Overrides::read(&replay, Some(program)).map_err(SavedError::Schedule)?;
     let nth = part("run")?.parse().map_err(|_| SavedError::Damaged("run"))?;
     let steps = part("steps")?.chars().map(|it| match it {
         's' => Ok(Step::Simplify),
