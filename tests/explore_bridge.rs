@@ -63,7 +63,9 @@ fn ending(outcome: &Outcome) -> Option<Ending> {
         Outcome::LeftBehind => Ending::LeftBehind,
         Outcome::Panicked(..) => Ending::Panicked,
         Outcome::Refused(_, why) => panic!("refused: {why}"),
-        Outcome::NotIsolated(..) | Outcome::Livelock => panic!("no search says so by itself"),
+        Outcome::NotIsolated(..) | Outcome::NotDeterministic(..) | Outcome::Livelock => {
+            panic!("no search says so by itself")
+        }
         Outcome::StepBound | Outcome::Abandoned => return None,
     })
 }

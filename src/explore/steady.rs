@@ -16,8 +16,10 @@ use super::verdict::{Failure, Settings};
 /// How often a run is made again to see whether it is always the same.
 pub(super) const AGAIN: usize = 4;
 
-/// How many runs are made again at least, of however few: a search may have had only one.
+/// How many runs are made again at least, of however few, as a search may have had only one; if
+/// those that were have not so many events already.
 const RUNS_MIN: usize = 8;
+const EVENTS_MIN: usize = 10_000;
 
 /// How often that is done for who has asked for it.
 pub(super) const REPLAYS: usize = 20;
@@ -42,9 +44,15 @@ pub(super) fn check(
     samples: &[Overrides],
 ) -> Option<Failure> {
     let mut names = Names::new();
-    let times = samples.len().max(RUNS_MIN);
-    let other = samples.iter().cycle().take(times).find_map(|sample| {
+    let mut events = 0;
+    let more = samples.iter().cycle().take(RUNS_MIN.saturating_sub(samples.len()));
+    let all = samples.iter().map(|it| (it, true)).chain(more.map(|it| (it, false)));
+    let other = all.into_iter().find_map(|(sample, first)| {
+        if !first && events >= EVENTS_MIN {
+            return None;
+        }
         let run = sample.replay(system, &mut names, settings);
+        events += run.events.len();
         let same = sample.leads_to(&run) && run.outcome == Outcome::Finished;
         (!same).then(|| accuse(system, settings, sample, "it finished, when others met"))
     });
