@@ -10,7 +10,9 @@ use systems::controlled::{Controlled, Matching, matching};
 use systems::real::{Real, Seen};
 use systems::strategy::{Flavour, config, program};
 use systems::{Arm, Program, Step, cases};
-use tasklets::explore::{self, Outcome, Rules, Settings, System, exhaust_with};
+use tasklets::explore::{
+    self, Explore, Mode, Outcome, Rules, Search, Settings, System, exhaust_with,
+};
 
 /// What can be written with real tasklets: a default is the last arm, and each body is joined in
 /// one place.
@@ -182,6 +184,26 @@ proptest! {
         let produced = production(&program, style, seed..seed + 40);
         let strange = produced.iter().find(|it| !seen.contains(it.0));
         prop_assert_eq!(strange, None, "{:?} in style {}, not of {:?}", program, style, seen);
+    }
+
+    #[test]
+    fn what_is_the_same_each_time_is_not_accused_and_its_failures_replay(
+        program in random(Flavour::MIXED), style in any::<u64>(),
+        nth in 0_usize..4, lax in any::<bool>(),
+    ) {
+        let search = [
+            Search::Portfolio, Search::Exhaustive, Search::States, Search::Random(Mode::Walk),
+        ][nth];
+        let (real, explorer) = (Real::new(&program, style), Explore::new().name("real"));
+        let explorer = explorer.search(search).lax_timers(lax).executions(300).events(500);
+        let explored = explorer.run(|| real.main());
+        prop_assert!(!explored.verdict.diverged, "{search:?}: {}", explored.report.unwrap());
+        if let Some(report) = explored.report {
+            prop_assert!(!report.outcome.contains("is not isolated"), "{search:?}: {report}");
+            let again = explore::replay(&report.replay, || real.main());
+            let again = again.map(|it| it.report.map(|it| it.outcome));
+            prop_assert_eq!(again, Ok(Some(report.outcome.clone())), "{:?}: {}", search, report);
+        }
     }
 }
 
