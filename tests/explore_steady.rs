@@ -188,7 +188,7 @@ fn it_is_found_by_several_threads_too() {
 #[test]
 fn the_replay_of_what_is_not_the_same_each_time_says_so() {
     let (count, explorer) = (Cell::new(0), Explore::new().name("odd"));
-    let program = || three(next(&count) % 2 == 0);
+    let program = || three(next(&count).is_multiple_of(2));
     let report = explorer.run(program).report.unwrap();
     let again = explorer.replay(&report.replay, program).unwrap();
     assert!(not_the_same(again, "replay").contains("root is not the same each time"));
@@ -221,7 +221,7 @@ fn it_fails_a_property_test() {
     };
     let count = Cell::new(0);
     let found = runner().run(&schedule().name("odd"), |schedule| {
-        schedule.run(|| three(next(&count) % 2 == 0))?;
+        schedule.run(|| three(next(&count).is_multiple_of(2)))?;
         Ok(())
     });
     let text = found.expect_err("it passes").to_string();

@@ -6,8 +6,7 @@
 use super::ending;
 use super::event::Names;
 use super::isolation;
-use super::notation::ReplayError;
-use super::replay::{Overrides, reduce, shrink};
+use super::replay::{Overrides, ReplayError, reduce, shrink};
 use super::report::{Evidence, Report};
 use super::run::{Outcome, Run};
 use super::session::{Explore, Explored};

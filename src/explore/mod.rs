@@ -49,7 +49,7 @@
 //! Files in reading order: `event` (names, slots, events), `clock`, `run` (the record and its
 //! rules), `listing` and `board` (what may happen next), with `asked`, `live` and `notes`;
 //! `system` (the seam), `program` and `bridge` (tasklets as a system), `verdict`; the searches:
-//! `dpor` with `races` and `wakeup`, `random` with `draw`, the others; `replay` and `notation`;
+//! `dpor` with `races` and `wakeup`, `random` with `draw`, the others; `replay`, with `notation`;
 //! `session`, with `witness`, `steady`, `isolation`, `ending`, `quiet`, `watchdog`; `found`, with
 //! `report`, `chart` and `details`.
 //!
@@ -74,7 +74,6 @@ mod isolation;
 mod linear;
 mod listing;
 mod live;
-mod notation;
 mod notes;
 mod parallel;
 mod program;
@@ -103,7 +102,6 @@ pub use dpor::{exhaust, exhaust_with};
 pub use estimate::{Estimate, estimate};
 pub use event::{Branch, ChannelName, Event, Kind, Names, Offer, Side, Slot, TaskletName};
 pub use linear::{Done, History, Model, NotLinear, drive};
-pub use notation::ReplayError;
 pub use parallel::{exhaust_parallel, sample_parallel};
 pub use program::{Program, observe};
 #[cfg(feature = "proptest")]
@@ -111,7 +109,7 @@ pub use property::{
     Clients, JointTree, Schedule, ScheduleTree, Schedules, WithData, clients, schedule,
 };
 pub use random::{Mode, portfolio, sample};
-pub use replay::{Overrides, Shrunk, first_difference, shrink};
+pub use replay::{Overrides, ReplayError, Shrunk, first_difference, shrink};
 pub use report::Report;
 pub use run::{EndRecord, EventRecord, Outcome, Run, SlotRecord, Tick};
 pub use session::{Explore, Explored, Search, explore, replay};

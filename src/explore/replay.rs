@@ -7,6 +7,8 @@
 //! Always: a replay never gets stuck; if no event agrees with all overrides, one that does not
 //! happens.
 
+mod notation;
+
 use std::collections::BTreeMap;
 
 use super::event::{Event, Kind, Names, Offer, TaskletName};
@@ -14,35 +16,40 @@ use super::run::{Outcome, Run};
 use super::system::{Choice, Enabled, Rules, System, execute};
 use super::verdict::Settings;
 
+pub use notation::ReplayError;
+#[cfg(feature = "proptest")]
+pub(super) use notation::short_name;
+pub(super) use notation::{REPLAY, asked_for};
+
 /// A slot by its path and number.
-pub(super) type Key = (Vec<u32>, u32);
+type Key = (Vec<u32>, u32);
 
 /// What completes a slot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Want {
-    pub(super) kind: Kind,
+struct Want {
+    kind: Kind,
     /// The path of the tasklet on the other side, and its branch, if there is one.
-    pub(super) peer: Option<(Vec<u32>, u16)>,
+    peer: Option<(Vec<u32>, u16)>,
     /// Whether the slot is the event's second one: it receives, or is cancelled.
-    pub(super) second: bool,
+    second: bool,
     /// The slot's own branch.
-    pub(super) branch: u16,
+    branch: u16,
 }
 
 /// A schedule, as its differences from the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Overrides {
-    pub(super) wants: BTreeMap<Key, Want>,
+    wants: BTreeMap<Key, Want>,
     /// What tells the trace that they lead to apart from others, if that is known.
-    pub(super) trace: Option<u32>,
+    trace: Option<u32>,
     /// Whether the end of the root cancels the others.
     pub(super) endings: bool,
     /// Whether they are known to lead to something else each time.
     pub(super) unsteady: bool,
     /// Whether they are of a search with lax timers.
-    pub(super) lax_timers: bool,
+    lax_timers: bool,
     /// How many events a run had there at most; none if that is not known.
-    pub(super) events_max: Option<usize>,
+    events_max: Option<usize>,
 }
 
 /// What `event` says about each slot that it completes.

@@ -3,11 +3,10 @@
 //! Always: a failure that was found is looked at again before it is reported: see `found`.
 
 use super::event::Names;
-use super::notation::{REPLAY, ReplayError, asked_for};
 use super::parallel::{exhaust_parallel_with, sample_parallel_with};
 use super::program::Program;
 use super::random::{Mode, Plan, portfolio, sample};
-use super::replay::Overrides;
+use super::replay::{Overrides, REPLAY, ReplayError, asked_for};
 use super::report::Report;
 use super::run::Run;
 use super::system::System;
@@ -30,7 +29,7 @@ pub enum Search {
     Portfolio,
     /// Every trace once: see [`exhaust`](super::exhaust).
     Exhaustive,
-    /// Every state once: see [`every_state`].
+    /// Every state once: see [`every_state`]. Only this counts states.
     States,
     /// Everything that differs from the default schedule in so many places: see
     /// [`within_overrides`].

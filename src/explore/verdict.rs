@@ -153,7 +153,8 @@ pub struct Verdict {
     /// production; in all other runs they go on. None if the root never ended before others, or a
     /// failure was found before.
     pub endings: u64,
-    /// How many different states were seen, if the search tells them apart.
+    /// How many different states were seen; only [`every_state`](super::every_state), that is
+    /// [`Search::States`](super::Search::States), tells them apart.
     pub states: Option<u64>,
     /// About how many traces there are, if the search was not exhaustive and can tell.
     pub estimate: Option<f64>,
@@ -263,8 +264,9 @@ impl fmt::Display for Verdict {
         if self.endings > 0 {
             write!(f, ", {} more in which all ended with the root", self.endings)?;
         }
-        if let Some(states) = self.states {
-            write!(f, ", {states} states")?;
+        match self.states {
+            Some(states) => write!(f, ", {states} states")?,
+            None => f.write_str(", states not counted")?,
         }
         match self.estimate {
             Some(all) => write!(f, ", about {all:.0} traces in all"),

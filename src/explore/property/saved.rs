@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 use proptest::test_runner::Reason;
 
 use super::super::event::mix;
-use super::super::notation::{REPLAY, ReplayError, asked_for, short_name};
-use super::super::replay::Overrides;
+use super::super::replay::{Overrides, REPLAY, ReplayError, asked_for, short_name};
 use super::schedule::Failing;
 use super::tree::Step;
 

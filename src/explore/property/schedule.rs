@@ -10,8 +10,7 @@ use std::rc::Rc;
 use proptest::test_runner::TestCaseError;
 
 use super::super::event::{Names, mix};
-use super::super::notation::{REPLAY, asked_for};
-use super::super::replay::Overrides;
+use super::super::replay::{Overrides, REPLAY, asked_for};
 use super::super::run::Outcome;
 use super::super::session::Explore;
 use super::super::system::System;

@@ -10,12 +10,12 @@
 use std::env::VarError;
 use std::fmt;
 
-use super::event::{Kind, mix};
-use super::replay::{Key, Overrides, Want};
-use super::system::Rules;
+use super::super::event::{Kind, mix};
+use super::super::system::Rules;
+use super::{Key, Overrides, Want};
 
 /// The environment variable whose replay string is run instead of a search.
-pub(super) const REPLAY: &str = "TASKLETS_REPLAY";
+pub(in crate::explore) const REPLAY: &str = "TASKLETS_REPLAY";
 
 /// The version of the format of replay strings.
 const VERSION: &str = "v2";
@@ -96,7 +96,10 @@ impl Overrides {
 
     /// As [`parse`](Self::parse), of any program if it is not said of which, and with a note of
     /// what a run may do also where that is as mostly.
-    pub(super) fn read(text: &str, program: Option<&str>) -> Result<Overrides, ReplayError> {
+    pub(in crate::explore) fn read(
+        text: &str,
+        program: Option<&str>,
+    ) -> Result<Overrides, ReplayError> {
         let mut overrides = Overrides::parse_of(text, program)?;
         overrides.events_max.get_or_insert(Rules::default().events_max);
         Ok(overrides)
@@ -143,7 +146,7 @@ impl Overrides {
 }
 
 /// What the environment asks to replay, if it is for this program.
-pub(super) fn asked_for(program: &str) -> Result<Option<Overrides>, ReplayError> {
+pub(in crate::explore) fn asked_for(program: &str) -> Result<Option<Overrides>, ReplayError> {
     let text = match std::env::var(REPLAY) {
         Ok(text) => text,
         Err(VarError::NotPresent) => return Ok(None),
@@ -163,7 +166,7 @@ const NAME_MAX: usize = 64;
 
 /// The name of a program in replay strings, which can stand between quotes of a shell: a name that
 /// is long or has odd characters is cut, and ends with a sum of all of it.
-pub(super) fn short_name(program: &str) -> String {
+pub(in crate::explore) fn short_name(program: &str) -> String {
     let plain = |it: char| it.is_alphanumeric() || (' '..='~').contains(&it) && !"'\\".contains(it);
     if program.len() <= NAME_MAX && program.chars().all(plain) {
         return program.into();
