@@ -16,7 +16,9 @@ use tasklets::{Halt, Runtime, channel, explore, pause, run, sleep, spawn, within
 enum Stage {
     Map(i64, usize),
     Filter(i64),
-    FlatMap(usize),
+    FlatMap(usize, usize),
+    Skip(i64),
+    Throttle,
     Scan,
     Take(usize),
     Dedup,
@@ -33,7 +35,9 @@ fn stage() -> impl Strategy<Value = Stage> {
     prop_oneof![
         (-3..4_i64, 1..4_usize).prop_map(|(factor, workers)| Stage::Map(factor, workers)),
         (1..5_i64).prop_map(Stage::Filter),
-        (0..3_usize).prop_map(Stage::FlatMap),
+        (0..3_usize, 1..4_usize).prop_map(|(times, workers)| Stage::FlatMap(times, workers)),
+        (2..5_i64).prop_map(Stage::Skip),
+        Just(Stage::Throttle),
         Just(Stage::Scan),
         (0..12_usize).prop_map(Stage::Take),
         Just(Stage::Dedup),
@@ -56,7 +60,14 @@ fn add<'a>(pipeline: Pipeline<'a, i64>, stage: &Stage) -> Pipeline<'a, i64> {
             })
             .workers(workers),
         Stage::Filter(divisor) => pipeline.filter(move |it| it % divisor == 0),
-        Stage::FlatMap(times) => pipeline.flat_map(move |it| vec![it; times]),
+        Stage::FlatMap(times, workers) => {
+            pipeline.flat_map(move |it| vec![it; times]).workers(workers)
+        }
+        Stage::Skip(divisor) => {
+            let sound = move |it: &i64| if it % divisor == 0 { Err("no") } else { Ok(*it) };
+            pipeline.try_map_or(OnError::skip().retry(1, Duration::ZERO), sound)
+        }
+        Stage::Throttle => pipeline.throttle(Duration::ZERO),
         Stage::Scan => pipeline.scan(0_i64, |sum, it| {
             *sum = sum.wrapping_add(it);
             *sum
@@ -79,7 +90,8 @@ fn model(items: Vec<i64>, stage: &Stage) -> Vec<i64> {
     match stage.clone() {
         Stage::Map(factor, _) => items.into_iter().map(|it| it.wrapping_mul(factor)).collect(),
         Stage::Filter(divisor) => items.into_iter().filter(|it| it % divisor == 0).collect(),
-        Stage::FlatMap(times) => items.into_iter().flat_map(|it| vec![it; times]).collect(),
+        Stage::FlatMap(times, _) => items.into_iter().flat_map(|it| vec![it; times]).collect(),
+        Stage::Skip(divisor) => items.into_iter().filter(|it| it % divisor != 0).collect(),
         Stage::Scan => items
             .into_iter()
             .scan(0_i64, |sum, it| {
@@ -95,7 +107,7 @@ fn model(items: Vec<i64>, stage: &Stage) -> Vec<i64> {
         }
         Stage::Batch(size) => items.chunks(size).map(|it| it.iter().sum()).collect(),
         Stage::Window(size) => items.windows(size).map(|it| it.iter().sum()).collect(),
-        Stage::Inspect | Stage::Tee => items,
+        Stage::Inspect | Stage::Tee | Stage::Throttle => items,
         Stage::Partition => items.into_iter().filter(|it| *it >= 0).collect(),
         Stage::RoundRobinOfOne => items.into_iter().map(|it| it + 1).collect(),
         Stage::ZipWithItself => items.into_iter().zip(0..).map(|(it, nth)| it + nth).collect(),

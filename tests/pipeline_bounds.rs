@@ -1,11 +1,46 @@
 //! What pipelines keep to: bounds, periods, policies, names.
 
+use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 use tasklets::pipeline::{self, OnError};
 use tasklets::{RunError, Runtime, channel, run, sleep, spawn, yield_now};
+
+proptest! {
+    #[test]
+    fn what_is_dealt_out_and_merged_is_all_there_was(
+        items in prop::collection::vec(0..50_u32, 0..30),
+        (copies, workers) in (1..5_usize, 1..4_usize),
+        in_flight in prop::option::of(1..9_usize),
+        seed in any::<u64>(),
+    ) {
+        let runtime = Runtime::builder().seed(seed).build();
+        let (given, mut all) = (items.clone(), [&items[..], &items[..]].concat());
+        let done = runtime.run(move || {
+            let slowly = |it: u32| ((0..it % 3).for_each(|_| yield_now()), it).1;
+            let left = pipeline::from_iter(items.clone());
+            let left = left.fan_out(copies, |it| it % 7, move |_, it| it.map(slowly));
+            let right = pipeline::from_iter(items).map(slowly).workers(workers).unordered();
+            let right = right.round_robin(copies, |_, it| it.batch(2).flat_map(|it| it));
+            let both = left.map(|it| (0, it)).merge(right.map(|it| (1, it))).collect::<Vec<_>>();
+            if let Some(count) = in_flight { both.in_flight(count).run() } else { both.run() }
+        });
+        let got = done.unwrap().unwrap().value;
+        // Equal items go the same way, and items of one way keep their order.
+        for key in 0..7 {
+            let of = |it: &&u32| **it % 7 == key;
+            let left: Vec<_> = got.iter().filter(|it| it.0 == 0).map(|it| &it.1).collect();
+            let left: Vec<_> = left.into_iter().filter(of).collect();
+            prop_assert_eq!(left, given.iter().filter(of).collect::<Vec<_>>());
+        }
+        let mut got: Vec<_> = got.into_iter().map(|it| it.1).collect();
+        got.sort_unstable();
+        all.sort_unstable();
+        prop_assert_eq!(got, all);
+    }
+}
 
 #[test]
 fn no_more_than_the_bound_are_on_the_way_of_either_source_of_a_zip() {
