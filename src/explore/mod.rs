@@ -106,7 +106,8 @@ pub use parallel::{exhaust_parallel, sample_parallel};
 pub use program::{Program, observe};
 #[cfg(feature = "proptest")]
 pub use property::{
-    Clients, JointTree, Schedule, ScheduleTree, Schedules, WithData, clients, schedule,
+    Clients, JointTree, Reference, Schedule, ScheduleTree, Schedules, TransitionTree, Transitions,
+    WithData, clients, schedule, transitions,
 };
 pub use random::{Mode, portfolio, sample};
 pub use replay::{Overrides, ReplayError, Shrunk, first_difference, shrink};

@@ -10,15 +10,17 @@
 //! mixture of several.
 //!
 //! Files in reading order: `schedule` (the value), `strategy`, `tree` (the shrinking), `saved` (the
-//! file of a shrunk case), `clients` (stateful tests).
+//! file of a shrunk case), `clients` and `transitions` (stateful tests).
 
 mod clients;
 mod saved;
 mod schedule;
 mod strategy;
+mod transitions;
 mod tree;
 
 pub use clients::{Clients, clients};
 pub use schedule::Schedule;
 pub use strategy::{Schedules, WithData, schedule};
+pub use transitions::{Reference, TransitionTree, Transitions, transitions};
 pub use tree::{JointTree, ScheduleTree};
