@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -157,6 +157,28 @@ fn who_is_not_isolated_is_shown_with_few_overrides() {
     assert!(report.search.contains("shrunk in"), "{report}");
     let again = explorer.replay(&report.replay, shared).unwrap().report.unwrap();
     assert!(again.outcome.contains("is not isolated"), "{again}");
+}
+
+#[test]
+fn the_string_of_what_is_never_the_same_is_short() {
+    let count = Cell::new(0_u32);
+    let explorer = Explore::new().name("odd");
+    let report = explorer.run(|| {
+        let (tx, rx) = channel();
+        for number in 0..40 {
+            let tx = tx.clone();
+            spawn(move || tx.send(number).unwrap());
+        }
+        count.set(count.get() + 1);
+        if count.get().is_multiple_of(2) {
+            yield_now();
+        }
+        drop(tx);
+        rx.iter().for_each(drop);
+    });
+    let report = report.report.unwrap();
+    assert!(report.outcome.contains("is not the same each time"), "{report}");
+    assert!(report.replay.len() < 200, "{report}");
 }
 
 #[test]

@@ -50,8 +50,9 @@ impl Explore {
         let outcome = shortest.as_ref().map(|it| &it.outcome);
         verdict.diverged |= matches!(outcome, Some(Outcome::NotDeterministic(..)));
         // What is not isolated, or not deterministic, may do what no search foresees.
-        verdict.exhausted &=
-            !verdict.diverged && !matches!(outcome, Some(Outcome::NotIsolated(..)));
+        let accused = matches!(outcome, Some(Outcome::NotIsolated(..))) || verdict.diverged;
+        verdict.exhausted &= !accused;
+        verdict.isolated &= !accused;
         (verdict, shortest)
     }
 
@@ -115,7 +116,9 @@ impl Explore {
                 let (least, count) = shrink_order(program, settings, found, &who);
                 (least, None, shrunk_in(count))
             }
-            Outcome::NotDeterministic(..) => (found, None, search),
+            Outcome::NotDeterministic(..) => {
+                (steady::plainest(program, settings, found), None, search)
+            }
             _ => match shrink(program, &mut names, settings, &found, &outcome) {
                 Some(it) => (it.overrides, it.passing, shrunk_in(it.executions)),
                 None => (found, None, search),

@@ -130,6 +130,18 @@ pub(super) fn repeat(
     })
 }
 
+/// The default schedule, if that is not the same each time either: it is the shortest to write.
+pub(super) fn plainest(
+    system: &dyn System,
+    settings: &Settings,
+    overrides: Overrides,
+) -> Overrides {
+    let mut plain = Overrides::default().unsteady();
+    plain.endings = overrides.endings;
+    let differs = repeat(system, settings, &plain, AGAIN).is_some();
+    if differs { plain } else { overrides }
+}
+
 /// Where a run, which was to be the same as another, is not.
 fn difference(one: &Run, other: &Run, names: &Names) -> Option<(TaskletName, String)> {
     let same = |mine: &SlotRecord, its: &SlotRecord| {

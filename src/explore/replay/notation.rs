@@ -113,7 +113,7 @@ impl Overrides {
         }
         let (rest, sum) = rest.rsplit_once(':').ok_or_else(|| garbled(rest))?;
         let (of, body) = rest.rsplit_once(':').ok_or_else(|| garbled(rest))?;
-        if sum.len() != 4 || u16::from_str_radix(sum, 16) != Ok(checksum(of, body)) {
+        if sum != format!("{:04x}", checksum(of, body)) {
             return Err(garbled(sum));
         }
         if program.is_some_and(|it| short_name(it) != of) {
