@@ -240,3 +240,43 @@ fn a_panic_hook_that_the_program_sets_sees_its_panics_and_changes_no_verdict() {
         ended.well().saying(&["inner hook"]);
     }
 }
+
+#[test]
+fn who_spawns_deeper_and_deeper_is_refused_at_once() {
+    fn detached() {
+        spawn(detached);
+    }
+    fn joined() {
+        let _ = spawn(joined).join();
+    }
+    for main in [detached, joined] {
+        let outcome = outcome(main);
+        let named = "cannot be explored: spawning more than 1,000 deep";
+        assert!(outcome.contains(named) && outcome.contains(".rs:"), "{outcome}");
+        // Of the name the first generations are left out.
+        assert!(outcome.starts_with("root.(937 more).0.") && outcome.len() < 400, "{outcome}");
+    }
+}
+
+#[test]
+fn who_spawns_more_and_more_at_every_generation_is_refused_at_once() {
+    fn twins() {
+        spawn(twins);
+        spawn(twins);
+    }
+    let explored = Explore::new().run(twins);
+    let report = explored.report.expect("it fails");
+    assert!(report.outcome.contains("cannot be explored: spawning more than"), "{report}");
+    assert_eq!(explored.verdict.executions, 1);
+}
+
+#[test]
+fn a_program_that_spawns_deep_but_not_without_end_is_explored() {
+    fn line(more: u32) {
+        if more > 0 {
+            spawn(move || line(more - 1)).join().unwrap();
+        }
+    }
+    let verdict = Explore::new().search(Search::Exhaustive).check(|| line(900));
+    assert!(verdict.exhausted);
+}

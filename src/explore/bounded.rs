@@ -60,8 +60,9 @@ pub fn within_overrides(
     for more in (0..=overrides_max).rev() {
         let mut next = BTreeSet::new();
         for overrides in level {
+            let lookup = overrides.lookup();
             execute_at(&mut desk, system, &mut names, settings.rules, &mut |enabled| {
-                Choice::Take(overrides.choose(enabled))
+                Choice::Take(lookup.choose(enabled))
             });
             look(&desk.run, &names);
             if !verdict.count(&desk.run, &names, settings) {

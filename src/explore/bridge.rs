@@ -225,10 +225,11 @@ impl<'a, 'b> Bridge<'a, 'b> {
             None if root => TaskletName::ROOT,
             _ => self.board.spawn(self.doer(parent)),
         };
+        let at = task.who.spawned_at;
         if parent.is_none() && !root {
-            let at = task.who.spawned_at;
             self.board.refuse(name, "spawning where no tasklet runs", at);
         }
+        self.board.check_depth(name, at);
         if task.has(flag::DAEMON) {
             self.board.daemon(name);
         }
@@ -239,7 +240,6 @@ impl<'a, 'b> Bridge<'a, 'b> {
         }
         self.ids[name.index()] = id;
         self.living += 1;
-        let at = task.who.spawned_at;
         let packed = watchdog::pack(self.board.names().path(name));
         let seat = Seat { task, name, packed, pending: Pending::Nothing, never_waits: true };
         self.seats.push(seat);

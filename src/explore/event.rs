@@ -27,6 +27,9 @@ impl TaskletName {
     }
 }
 
+/// Generations of a long line of descent that are written.
+const SHOWN: usize = 64;
+
 /// A channel, named by its creator and the number of channels this one made before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelName(pub(super) u32);
@@ -61,7 +64,9 @@ pub struct Names {
     paths: Vec<Vec<u32>>,
     /// A fingerprint of each path, the same in every session.
     prints: Vec<u64>,
-    /// The place of each tasklet in the order of paths.
+    /// All of them in the order of paths.
+    order: Vec<TaskletName>,
+    /// The place of each tasklet in that order.
     ranks: Vec<u32>,
     /// The tasklet that is the n-th child of another.
     children: BTreeMap<(TaskletName, u32), TaskletName>,
@@ -82,7 +87,8 @@ impl Names {
     pub fn new() -> Names {
         Names {
             paths: vec![Vec::new()],
-            prints: vec![mix(0, 1)],
+            prints: vec![print_of_path(&[])],
+            order: vec![TaskletName::ROOT],
             ranks: vec![0],
             children: BTreeMap::new(),
             makers: Vec::new(),
@@ -98,11 +104,12 @@ impl Names {
         let name = TaskletName(self.paths.len() as u32);
         let mut path = self.paths[parent.index()].clone();
         path.push(nth);
-        let rank = self.paths.iter().filter(|it| **it < path).count() as u32;
-        self.ranks.iter_mut().filter(|it| **it >= rank).for_each(|it| *it += 1);
-        self.ranks.push(rank);
+        let rank = self.order.partition_point(|it| self.paths[it.index()] < path);
+        self.order.insert(rank, name);
+        self.ranks.push(rank as u32);
+        self.order[rank + 1..].iter().for_each(|it| self.ranks[it.index()] += 1);
         self.paths.push(path);
-        self.prints.push(mix(self.prints[parent.index()], u64::from(nth) + 2));
+        self.prints.push(print_of_child(self.prints[parent.index()], nth));
         self.children.insert((parent, nth), name);
         name
     }
@@ -135,10 +142,13 @@ impl Names {
         self.channels.get(&(self.find(maker)?, nth.parse().ok()?)).copied()
     }
 
-    /// The spawn path: `root.2.0` is the first child of the third child of the root.
+    /// The spawn path: `root.2.0` is the first child of the third child of the root. Of one with
+    /// more than 64 generations the first are left out: `root.(9 more).2.0` and so on.
     pub fn tasklet(&self, name: TaskletName) -> String {
         let path = &self.paths[name.index()];
-        path.iter().fold(String::from("root"), |text, nth| format!("{text}.{nth}"))
+        let (more, last) = path.split_at(path.len().saturating_sub(SHOWN));
+        let more = if more.is_empty() { String::new() } else { format!(".({} more)", more.len()) };
+        last.iter().fold(format!("root{more}"), |text, nth| format!("{text}.{nth}"))
     }
 
     /// The creator's path and the number: `root.2#0`.
@@ -183,6 +193,15 @@ impl Names {
     pub(super) fn tasklets(&self) -> usize {
         self.paths.len()
     }
+}
+
+/// A fingerprint of a spawn path.
+pub(super) fn print_of_path(path: &[u32]) -> u64 {
+    path.iter().fold(mix(0, 1), |parent, nth| print_of_child(parent, *nth))
+}
+
+fn print_of_child(parent: u64, nth: u32) -> u64 {
+    mix(parent, u64::from(nth) + 2)
 }
 
 /// The `nth` operation of a tasklet, from 0.

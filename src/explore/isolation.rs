@@ -29,7 +29,11 @@ pub(super) fn check(
     let mut names = Names::new();
     samples.iter().find_map(|sample| {
         let one = sample.replay(system, &mut names, settings);
-        let mut choose = |enabled: &Enabled<'_>| Choice::Take(sample.choose_last(enabled));
+        let lookup = sample.lookup();
+        let mut choose = |enabled: &Enabled<'_>| {
+            let last = lookup.asked(enabled).next_back();
+            Choice::Take(last.unwrap_or_else(|| lookup.choose(enabled)))
+        };
         let other = execute(system, &mut names, settings.rules, &mut choose);
         let (who, what) = difference(&one, &other, &names)?;
         let outcome = Outcome::NotIsolated(who, what);
@@ -106,11 +110,11 @@ fn go_on(
     let (twice, patience) =
         (rules.events_max.saturating_mul(2), if cut.endings { PATIENCE } else { 0 });
     rules.events_max = twice.saturating_add(patience.saturating_mul(TASKLETS_MAX));
-    let mut lives = false;
+    let (mut lives, lookup) = (false, cut.lookup());
     let mut choose = |enabled: &Enabled<'_>| {
         let (events, tasklets) = (enabled.run.events.len(), enabled.names.tasklets());
         if events < settings.rules.events_max {
-            return Choice::Take(cut.choose(enabled));
+            return Choice::Take(lookup.choose(enabled));
         }
         if events >= twice.saturating_add(patience.saturating_mul(tasklets)) {
             lives = true;

@@ -51,8 +51,14 @@ impl Waiting<'_> {
         if fresh.is_empty() {
             return;
         }
+        let sorted = events.len();
         fresh.for_each(|it| self.add(it, events));
-        self.sort(events);
+        // Few are new, of many perhaps: each is put where it belongs.
+        for last in sorted..events.len() {
+            let key = self.place_of(&events[last]);
+            let place = events[..last].partition_point(|it| self.place_of(it) <= key);
+            events[place..=last].rotate_right(1);
+        }
     }
 
     /// The slots that wait.
@@ -80,15 +86,16 @@ impl Waiting<'_> {
     }
 
     fn sort(&self, events: &mut [Event]) {
-        if events.len() < 2 {
-            return;
+        if events.len() > 1 {
+            events.sort_unstable_by_key(|it| self.place_of(it));
         }
+    }
+
+    /// What decides where in the list an event stands.
+    fn place_of(&self, event: &Event) -> impl Ord + use<> {
         let rank = |it: Offer| self.names.rank(it.slot.tasklet);
-        events.sort_unstable_by_key(|it| {
-            let alone = it.second.is_none();
-            let second = it.second.map(|it| (rank(it), it.branch));
-            (rank(it.first), it.first.branch, alone, second)
-        });
+        let second = event.second.map(|it| (rank(it), it.branch));
+        (rank(event.first), event.first.branch, second.is_none(), second)
     }
 
     /// Adds what the slot at `place` may do alone, or with those that were there before it.

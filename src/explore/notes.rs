@@ -10,6 +10,11 @@ use super::run::Outcome;
 use smallvec::SmallVec;
 use std::panic::Location;
 
+/// Generations that a program may have. A name is as long as the line of descent, so all names
+/// together grow with its square; who spawns deeper does it without end, as a rule.
+const DEPTH_MAX: usize = 1_000;
+const TOO_DEEP: &str = "spawning more than 1,000 deep, each tasklet by the one before";
+
 /// Something that is explored in one way only.
 pub(super) struct Doubt {
     tasklet: TaskletName,
@@ -46,6 +51,13 @@ impl Board<'_> {
     pub fn refuse(&mut self, tasklet: TaskletName, what: &str, at: &Location<'_>) {
         if self.refused.is_none() {
             self.refused = Some((tasklet, format!("{what}, at {at}")));
+        }
+    }
+
+    /// `tasklet` was spawned, which cannot be explored if it was too deep.
+    pub(super) fn check_depth(&mut self, tasklet: TaskletName, at: &Location<'_>) {
+        if self.names.path(tasklet).len() > DEPTH_MAX {
+            self.refuse(tasklet, TOO_DEEP, at);
         }
     }
 

@@ -7,6 +7,7 @@
 //! Always: a replay never gets stuck; if no event agrees with all overrides, one that does not
 //! happens.
 
+mod lookup;
 mod notation;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use super::event::{Event, Kind, Names, Offer, TaskletName};
 use super::run::{Outcome, Run};
 use super::system::{Choice, Enabled, Rules, System, execute};
 use super::verdict::Settings;
+use lookup::Lookup;
 
 pub use notation::ReplayError;
 #[cfg(feature = "proptest")]
@@ -121,33 +123,15 @@ impl Overrides {
         self.wants.is_empty()
     }
 
-    /// Picks the event that they ask for; else the first that they say nothing about.
-    pub(super) fn choose(&self, enabled: &Enabled<'_>) -> usize {
-        let says = |event: &Event| {
-            let all = entries(event, enabled.names);
-            let known = all.filter_map(|(key, want)| Some(*self.wants.get(&key)? == want));
-            known.reduce(|one, other| one && other)
-        };
-        let answers: Vec<_> = enabled.events.iter().map(says).collect();
-        // All that happened before the others were cancelled is older than that.
-        let older = |it: &usize| !self.endings || !enabled.run.is_ending(&enabled.events[*it]);
-        let mut wanted = (0..answers.len()).filter(|it| answers[*it] == Some(true));
-        let asked = wanted.clone().find(older).or_else(|| wanted.next());
-        asked.or_else(|| answers.iter().position(Option::is_none)).unwrap_or(0)
-    }
-
-    /// As [`choose`](Self::choose), but the last event of those that they ask for.
-    pub(super) fn choose_last(&self, enabled: &Enabled<'_>) -> usize {
-        let asked = |event: &Event| {
-            let mut all = entries(event, enabled.names);
-            all.all(|(key, want)| self.wants.get(&key) == Some(&want))
-        };
-        enabled.events.iter().rposition(asked).unwrap_or_else(|| self.choose(enabled))
+    /// The same, ready to be followed.
+    pub(super) fn lookup(&self) -> Lookup {
+        Lookup::new(self)
     }
 
     /// Runs `system` with this schedule.
     pub fn replay(&self, system: &dyn System, names: &mut Names, settings: &Settings) -> Run {
-        let mut choose = |enabled: &Enabled<'_>| Choice::Take(self.choose(enabled));
+        let lookup = self.lookup();
+        let mut choose = |enabled: &Enabled<'_>| Choice::Take(lookup.choose(enabled));
         execute(system, names, self.rules(settings), &mut choose)
     }
 
