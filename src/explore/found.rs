@@ -114,7 +114,7 @@ impl Explore {
             }
             Outcome::NotIsolated(..) => {
                 let (least, count) = shrink_order(program, settings, found, &who);
-                (least, None, shrunk_in(count))
+                (least, None, format!("{search}; shrunk by {count} schedules"))
             }
             Outcome::NotDeterministic(..) => {
                 (steady::plainest(program, settings, found), None, search)
@@ -202,7 +202,7 @@ impl Explore {
 const TRIES_MAX: u64 = 100;
 
 /// Takes away what is not needed to see that `who` depends on the order of independent events; and
-/// in how many executions.
+/// how many schedules were tried for that.
 fn shrink_order(
     program: &dyn System,
     settings: &Settings,
@@ -218,6 +218,5 @@ fn shrink_order(
         tries <= TRIES_MAX && found().is_some_and(|it| it.who == who)
     };
     let least = reduce(overrides, &mut fails);
-    // Each takes a run, and two of its matching.
-    (least, 3 * tries.min(TRIES_MAX))
+    (least, tries.min(TRIES_MAX))
 }

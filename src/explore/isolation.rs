@@ -1,12 +1,14 @@
-//! Two checks that take a second run: that tasklets share nothing, and that a run can end.
+//! Two checks that take more runs: that tasklets share nothing, and that a run can end.
 //!
-//! The same matching in another order of independent events must show each tasklet the same: if it
+//! The same matching in other orders of independent events must show each tasklet the same: if it
 //! does not, tasklets share state beside their channels, or read a clock, or depend on the order of
-//! a hash table, and no reduction of schedules is sound.
+//! a hash table, and no reduction of schedules is sound. What one tasklet does between two of its
+//! operations happens at once in every order, so a lost update is one across an operation; orders
+//! in which tasklets take turns show it, and others drawn at random what depends on who comes when.
 //!
 //! Always: a program is accused only of what was seen in these runs.
 
-use super::event::{Event, Names, TaskletName};
+use super::event::{Event, Names, TaskletName, mix};
 use super::replay::{Overrides, reduce};
 use super::run::{Outcome, Run};
 use super::system::{Choice, Enabled, System, execute};
@@ -20,25 +22,94 @@ const TASKLETS_MAX: usize = 1_000;
 /// How often a livelock is looked for again, to make its schedule short.
 const TRIES_MAX: usize = 100;
 
-/// Runs each sample in two orders; the first difference.
+/// All samples together are run in one order for so many executions that the search may make, but
+/// each in no fewer and no more than so many. A single one, as in a replay, is run in the most.
+const ORDERS_SHARE: u64 = 25;
+const ORDERS_MIN: usize = 2;
+const ORDERS_MAX: usize = 32;
+
+/// An order of the events of one trace.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// The last of those that are listed comes first: each tasklet goes on for as long as it can.
+    Last,
+    /// Whose operation was announced first comes first: all go on by turns.
+    Oldest,
+    /// As drawn.
+    Random(u64),
+}
+
+impl Order {
+    /// The orders beside the first one, the same in every session.
+    fn all() -> impl Iterator<Item = Order> {
+        [Order::Last, Order::Oldest].into_iter().chain((0..).map(Order::Random))
+    }
+
+    /// Picks one of the events `asked`, as places in the list.
+    fn pick(self, asked: &[usize], enabled: &Enabled<'_>) -> Option<usize> {
+        match self {
+            Order::Last => asked.last().copied(),
+            Order::Oldest => {
+                asked.iter().min_by_key(|it| age(&enabled.events[**it], enabled)).copied()
+            }
+            Order::Random(seed) => {
+                let step = enabled.run.events.len() as u64;
+                let drawn = mix(mix(seed, step), asked.len() as u64);
+                asked.get(drawn.checked_rem(asked.len() as u64)? as usize).copied()
+            }
+        }
+    }
+}
+
+/// When an event became possible: the greater, the later.
+fn age(event: &Event, enabled: &Enabled<'_>) -> Option<usize> {
+    event.offers().filter_map(|it| enabled.run.slot(it.slot)).map(|it| it.published).max()
+}
+
+/// Runs each sample in several orders; the first difference.
 pub(super) fn check(
     system: &dyn System,
     settings: &Settings,
     samples: &[Overrides],
 ) -> Option<Failure> {
     let mut names = Names::new();
-    samples.iter().find_map(|sample| {
-        let one = sample.replay(system, &mut names, settings);
-        let lookup = sample.lookup();
+    let orders = match samples.len() {
+        0 | 1 => ORDERS_MAX,
+        many => {
+            let all = usize::try_from(settings.executions_max / ORDERS_SHARE);
+            (all.unwrap_or(usize::MAX) / many).clamp(ORDERS_MIN, ORDERS_MAX)
+        }
+    };
+    samples.iter().find_map(|sample| check_one(system, settings, sample, orders, &mut names))
+}
+
+fn check_one(
+    system: &dyn System,
+    settings: &Settings,
+    sample: &Overrides,
+    orders: usize,
+    names: &mut Names,
+) -> Option<Failure> {
+    let lookup = sample.lookup();
+    let one = sample.replay(system, names, settings);
+    for order in Order::all().take(orders) {
+        let mut free = false;
         let mut choose = |enabled: &Enabled<'_>| {
-            let last = lookup.asked(enabled).next_back();
-            Choice::Take(last.unwrap_or_else(|| lookup.choose(enabled)))
+            let asked: Vec<_> = lookup.asked(enabled).collect();
+            free |= asked.len() > 1;
+            let picked = order.pick(&asked, enabled);
+            Choice::Take(picked.unwrap_or_else(|| lookup.choose(enabled)))
         };
-        let other = execute(system, &mut names, settings.rules, &mut choose);
-        let (who, what) = difference(&one, &other, &names)?;
-        let outcome = Outcome::NotIsolated(who, what);
-        Some(Failure::new(outcome, &one, &names, sample.clone()))
-    })
+        let other = execute(system, names, settings.rules, &mut choose);
+        if let Some((who, what)) = difference(&one, &other, names) {
+            let outcome = Outcome::NotIsolated(who, what);
+            return Some(Failure::new(outcome, &one, names, sample.clone()));
+        }
+        if !free {
+            break; // there is no other order
+        }
+    }
+    None
 }
 
 /// The first tasklet that did something else in the other run, and what.
@@ -120,11 +191,11 @@ fn go_on(
             lives = true;
             return Choice::Abandon;
         }
-        let age = |event: &Event| {
+        let waits = |event: &Event| {
             let slots = event.offers().filter_map(|it| enabled.run.slot(it.slot));
             slots.map(|it| it.published).min()
         };
-        let oldest = enabled.events.iter().enumerate().min_by_key(|(_, it)| age(it));
+        let oldest = enabled.events.iter().enumerate().min_by_key(|(_, it)| waits(it));
         Choice::Take(oldest.map_or(0, |it| it.0))
     };
     let run = execute(system, &mut names, rules, &mut choose);

@@ -8,7 +8,9 @@ use super::replay::Overrides;
 use super::run::{Outcome, Run};
 use std::collections::BTreeSet;
 
-/// Runs number 1, 2, 4, 8 and so on, and one of so many, are kept to be made again, up to so many.
+/// The first runs, runs number 1, 2, 4, 8 and so on, and one of so many, are kept to be made again,
+/// up to so many.
+const SAMPLES_FIRST: u64 = 4;
 const SAMPLE_EVERY: u64 = 100;
 const SAMPLES_MAX: usize = 32;
 
@@ -53,7 +55,8 @@ impl Seen {
     pub(super) fn glimpse(&mut self, run: &Run, names: &Names) -> Glimpse {
         self.runs += 1;
         let mut glimpse = Glimpse { outlived: run.outlived, ..Glimpse::default() };
-        let due = self.runs.is_power_of_two() || self.runs.is_multiple_of(SAMPLE_EVERY);
+        let due = self.runs <= SAMPLES_FIRST || self.runs.is_power_of_two();
+        let due = due || self.runs.is_multiple_of(SAMPLE_EVERY);
         match run.outcome {
             Outcome::StepBound if self.cuts.len() < CUTS_MAX => {
                 let lasso = Some(lasso(run, names)).filter(|it| !self.lassos.contains(it));

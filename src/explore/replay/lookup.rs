@@ -62,7 +62,7 @@ impl Lookup {
     pub(in crate::explore) fn asked<'a>(
         &'a self,
         enabled: &'a Enabled<'_>,
-    ) -> impl DoubleEndedIterator<Item = usize> + Clone + 'a {
+    ) -> impl Iterator<Item = usize> + 'a {
         let asked = |it: &usize| {
             self.answers(&enabled.events[*it], enabled.names).all(|it| it == Some(true))
         };
