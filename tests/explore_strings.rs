@@ -154,7 +154,7 @@ fn who_is_not_isolated_is_shown_with_few_overrides() {
     let report = explorer.run(shared).report.unwrap();
     assert!(report.outcome.contains("is not isolated"), "{report}");
     assert!(report.overrides.len() <= 1 && report.replay.len() < 100, "{report}");
-    assert!(report.search.contains("shrunk in"), "{report}");
+    assert!(report.search.contains("shrunk by"), "{report}");
     let again = explorer.replay(&report.replay, shared).unwrap().report.unwrap();
     assert!(again.outcome.contains("is not isolated"), "{again}");
 }

@@ -65,7 +65,8 @@ fn reordered(system: &dyn System, settings: &Settings, samples: &[Overrides]) ->
     let sample = std::slice::from_ref(&found.overrides);
     let again = (1..AGAIN).all(|_| isolation::check(system, settings, sample).is_some());
     if again {
-        return Some(repeat(system, settings, &found.overrides, AGAIN).unwrap_or(found));
+        // Several orders were tried; so the same one is, as often.
+        return Some(repeat(system, settings, &found.overrides, REPLAYS).unwrap_or(found));
     }
     let mut names = Names::new();
     let run = found.overrides.replay(system, &mut names, settings);
