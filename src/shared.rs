@@ -199,6 +199,8 @@ mod tests {
     /// Calls `f` in a run that is never idle, until both of two are done; how often it was woken.
     fn busy(both: &Arc<AtomicU32>, f: impl FnOnce()) -> u64 {
         run(|| {
+            let scheduler = Scheduler::active();
+            assert!(scheduler.is_some_and(|it| it.has_queue()), "it could be woken");
             let other = both.clone();
             let works = spawn(move || {
                 while other.load(Ordering::SeqCst) < 2 {

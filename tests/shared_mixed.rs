@@ -14,9 +14,9 @@ use tasklets::{
 
 /// Runs, each on an OS thread, of so many tasklets; a plain thread is a party, too.
 const RUNS: u64 = 3;
-const TASKLETS: u64 = 4;
+const TASKLETS: u64 = 12;
 /// Selects of each.
-const ROUNDS: u64 = if cfg!(debug_assertions) { 2_000 } else { 160_000 };
+const ROUNDS: u64 = if cfg!(debug_assertions) { 700 } else { 60_000 };
 
 /// A value that is counted for as long as it exists.
 struct Counted {
