@@ -206,7 +206,11 @@ pub(crate) fn complain(what: fmt::Arguments<'_>) {
 impl fmt::Debug for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            JoinError::Panicked(_) => f.debug_tuple("Panicked").field(&self.message()).finish(),
+            // The message as it is: who unwraps it panics with this text, and so does who joins that
+            // one. With each `"` and each `\` escaped at each of them it would double every time.
+            JoinError::Panicked(payload) => {
+                write!(f, "Panicked(\"{}\")", panic_message(&**payload))
+            }
             JoinError::Cancelled => f.write_str("Cancelled"),
             JoinError::Halted(why) => f.debug_tuple("Halted").field(why).finish(),
         }

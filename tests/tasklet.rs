@@ -162,3 +162,17 @@ fn memory_of_ended_tasklets_is_used_again() {
     };
     ended.well();
 }
+
+#[test]
+fn the_message_of_a_panic_that_is_passed_on_grows_by_as_much_each_time() {
+    fn line(more: usize) {
+        match more {
+            0 => panic!("\"deep\""),
+            _ => spawn(move || line(more - 1)).join().unwrap(),
+        }
+    }
+    let text = |depth| tasklets::run(move || format!("{:?}", spawn(move || line(depth)).join()));
+    let [ten, twenty, thirty] = [10, 20, 30].map(|it| text(it).len());
+    assert_eq!(thirty - twenty, twenty - ten);
+    assert!(text(5).contains("Panicked(\"\"deep\"\")"), "{}", text(5));
+}
