@@ -43,7 +43,9 @@
 //! two slots meet, or one completes alone (its channel is closed, its time has come, nothing else
 //! is there). It happens on the real channels, those who took part run to their next operations,
 //! and so on. The first slot of a tasklet, number 0, is that it begins; so a tasklet may be stopped
-//! before it has. Giving way is a slot too. To stop, inject or insert is an event with the tasklet
+//! before it has. Giving way is a slot too. To drop the last handle of an end is no slot, but a
+//! scheduling point: who finds the channel closed may go on before the one that dropped it comes to
+//! its next operation. To stop, inject or insert is an event with the tasklet
 //! that it is done to.
 //!
 //! Files in reading order: `event` (names, slots, events), `clock`, `run` (the record and its
