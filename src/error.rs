@@ -206,8 +206,8 @@ pub(crate) fn complain(what: fmt::Arguments<'_>) {
 impl fmt::Debug for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // The message as it is: who unwraps it panics with this text, and so does who joins that
-            // one. With each `"` and each `\` escaped at each of them it would double every time.
+            // The message as it is: who unwraps the error panics with this text, and so does who
+            // joins that one. Were it escaped at each of them, it would double every time.
             JoinError::Panicked(payload) => {
                 write!(f, "Panicked(\"{}\")", panic_message(&**payload))
             }
