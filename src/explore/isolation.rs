@@ -28,6 +28,9 @@ const ORDERS_SHARE: u64 = 25;
 const ORDERS_MIN: usize = 2;
 const ORDERS_MAX: usize = 32;
 
+/// A sample is run in so many orders as make about so many events, but not in fewer.
+const EVENTS_MAX: usize = 20_000;
+
 /// An order of the events of one trace.
 #[derive(Clone, Copy, Debug)]
 enum Order {
@@ -92,7 +95,8 @@ fn check_one(
 ) -> Option<Failure> {
     let lookup = sample.lookup();
     let one = sample.replay(system, names, settings);
-    for order in Order::all().take(orders) {
+    let enough = EVENTS_MAX / one.events.len().max(1);
+    for order in Order::all().take(orders.min(enough.max(ORDERS_MIN))) {
         let mut free = false;
         let mut choose = |enabled: &Enabled<'_>| {
             let asked: Vec<_> = lookup.asked(enabled).collect();
