@@ -50,7 +50,8 @@ impl<T> Core<T> {
     /// Tells who controls the run that a handle was dropped.
     pub(super) fn tell_dropped(&self, end: Direction, last: bool) {
         if let Some((home, _)) = &*self.listed.borrow()
-            && let Some(control) = home.controlled()
+            && let Some(control) = &home.control
+            && control.hears_of_drops()
         {
             let name = if last { self.name.borrow().clone() } else { None };
             announce::dropped(control, self.id, name, end, last);

@@ -7,16 +7,17 @@
 //! A tasklet here: `Unbegun -> Waiting <-> Going -> Over`, and `Going -> Held -> Going`.
 
 mod holding;
+mod remains;
 
 use super::board::{BRANCHES_MAX, Board, TOO_MANY_BRANCHES};
-use super::details::{ChannelDetails, Details, HolderDetails, TaskletDetails};
+use super::details::{ChannelDetails, Details};
 use super::event::{Branch, ChannelName, Kind, Offer, Side, TaskletName};
 use super::run::EventRecord;
 use super::watchdog::{self, Pulse};
 use crate::kernel::control::{Announced, News, Told, Way};
 use crate::kernel::name::TaskletId;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Holder, Task, flag};
+use crate::kernel::task::{Task, flag};
 use crate::kernel::trace::{ChannelId, Direction};
 use crate::kernel::wait::{self, Wait};
 use crate::runtime::Decide;
@@ -391,31 +392,6 @@ impl<'a, 'b> Bridge<'a, 'b> {
         }
     }
 
-    /// Collects names and places.
-    fn describe(&mut self, scheduler: &Scheduler) {
-        let mut details = std::mem::take(&mut self.details);
-        for seat in &self.seats {
-            let name = seat.task.who.name.as_ref().map(|it| it.to_string());
-            let spawned_at = seat.task.who.spawned_at;
-            details.tasklets.insert(seat.name, TaskletDetails { name, spawned_at });
-        }
-        for facts in scheduler.home.channels.list() {
-            let Some(channel) = self.channel(facts.id) else { continue };
-            if let Some(name) = &facts.name {
-                details.name_channel(channel, name);
-            }
-            let holders = |all: &[Holder]| {
-                let known = all.iter().filter_map(|it| Some((it.tasklet?, it.used)));
-                known.map(|(id, used)| HolderDetails { tasklet: self.name(id), used }).collect()
-            };
-            if let Some(known) = details.channels.get_mut(&channel) {
-                known.senders = holders(&facts.sender_holders);
-                known.receivers = holders(&facts.receiver_holders);
-            }
-        }
-        self.board.describe(details);
-    }
-
     /// A tasklet that was touched need not be released if that ended its operation.
     fn went_on(&mut self, tasklet: TaskletId) {
         if self.touched.is_some_and(|it| it as u64 == tasklet.0) {
@@ -495,6 +471,12 @@ impl Decide for Bridge<'_, '_> {
         }
         if self.board.wants_details() {
             self.describe(scheduler);
+        }
+    }
+
+    fn look_back(&mut self, scheduler: &Rc<Scheduler>) {
+        if self.board.wants_details() {
+            self.tell_holders(scheduler);
         }
     }
 }

@@ -4,8 +4,8 @@
 //! Always: none of it decides what may happen; a refusal ends the run.
 
 use super::board::Board;
-use super::details::Details;
-use super::event::{Branch, TaskletName, mix};
+use super::details::{Details, HolderDetails};
+use super::event::{Branch, ChannelName, Side, TaskletName, mix};
 use super::run::Outcome;
 use smallvec::SmallVec;
 use std::panic::Location;
@@ -108,6 +108,25 @@ impl Board<'_> {
     /// Adds names and places to the record.
     pub(super) fn describe(&mut self, details: Details) {
         self.run.details = Some(Box::new(details));
+    }
+
+    /// Who had handles of that end when the run was over; no handle is known of others.
+    pub(super) fn held_by(
+        &mut self,
+        channel: ChannelName,
+        side: Side,
+        mut holders: Vec<HolderDetails>,
+    ) {
+        let details = self.run.details.as_mut();
+        let Some(known) = details.and_then(|it| it.channels.get_mut(&channel)) else { return };
+        let before = match side {
+            Side::Sender => &mut known.senders,
+            Side::Receiver => &mut known.receivers,
+        };
+        if holders.len() < before.len() {
+            holders.extend(before.iter().filter(|it| it.used)); // some were not dropped
+        }
+        *before = holders;
     }
 
     /// How the run has ended, when nothing can happen any more.

@@ -176,6 +176,7 @@ impl Told<'_> {
                 if it.used { who } else { format!("whomever {who} gave it to") }
             })
             .collect();
+        texts.sort();
         texts.dedup();
         format!("{verb} {name} made at {made}; its {end} end is held by {}", texts.join(", "))
     }

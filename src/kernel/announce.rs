@@ -375,7 +375,11 @@ pub(crate) fn dropped(
     last: bool,
 ) {
     let by = doer(control);
-    control.tell(News::Dropped { by, channel, end, last, name });
+    if control.is_on() {
+        control.tell(News::Dropped { by, channel, end, last, name });
+    } else if let Some(by) = by {
+        control.note_remains(by, channel, end);
+    }
 }
 
 /// Who does what is done at present.

@@ -151,6 +151,16 @@ pub(crate) struct Control {
     first_stamp: Cell<u32>,
     /// The tasklet whose remains are being dropped.
     ending: Cell<Option<TaskletId>>,
+    /// The handles that were held at the end of the run, if somebody wants to know.
+    remains: RefCell<Option<Vec<Remains>>>,
+}
+
+/// A handle that was dropped when its run was over and was taken down.
+#[derive(Clone, Copy)]
+pub(crate) struct Remains {
+    pub(crate) of: TaskletId,
+    pub(crate) channel: ChannelId,
+    pub(crate) end: Direction,
 }
 
 impl Control {
@@ -161,6 +171,28 @@ impl Control {
             spawns_left: Cell::new(0),
             first_stamp: Cell::new(0),
             ending: Cell::new(None),
+            remains: RefCell::new(None),
+        }
+    }
+
+    /// From now on it is noted whose handles are dropped when the run is over.
+    pub(crate) fn watch_remains(&self) {
+        self.remains.replace(Some(Vec::new()));
+    }
+
+    /// Whether handles that are dropped are to be told of.
+    pub(crate) fn hears_of_drops(&self) -> bool {
+        self.on.get() || self.remains.borrow().is_some()
+    }
+
+    /// What has been noted of that.
+    pub(crate) fn take_remains(&self) -> Vec<Remains> {
+        self.remains.take().unwrap_or_default()
+    }
+
+    pub(super) fn note_remains(&self, of: TaskletId, channel: ChannelId, end: Direction) {
+        if let Some(remains) = &mut *self.remains.borrow_mut() {
+            remains.push(Remains { of, channel, end });
         }
     }
 

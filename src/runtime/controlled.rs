@@ -27,6 +27,8 @@ pub(crate) trait Decide {
     fn decide(&mut self, scheduler: &Rc<Scheduler>) -> bool;
     /// Looks at the tasklets when nothing can happen any more.
     fn look(&mut self, scheduler: &Rc<Scheduler>);
+    /// Looks at what was left of them, when they have been taken down.
+    fn look_back(&mut self, scheduler: &Rc<Scheduler>);
 }
 
 impl RuntimeBuilder {
@@ -73,6 +75,7 @@ impl Runtime {
             let mut panics = untaken(scheduler);
             panics.extend(panic_of(&root));
             scheduler.end_controlled();
+            decide.look_back(scheduler);
             let others = scheduler.panicked.take();
             others.iter().chain([&root]).filter_map(take_payload).for_each(discard);
             scheduler.stray_panic.take().into_iter().for_each(discard);
