@@ -50,6 +50,7 @@ const PEERS: &[Peer] = &[
     peer("producers2x2", "loom", |it| loom_peer::producers("producers2x2", 2, 2, it)),
     peer("producers3x1", "shuttle", |it| shuttle_peer::producers("producers3x1", 3, 1, it)),
     peer("producers3x1", "loom", |it| loom_peer::producers("producers3x1", 3, 1, it)),
+    peer("producers3x10", "loom", |it| loom_peer::producers("producers3x10", 3, 10, it)),
     peer("producers3x10", "speed", speed::producers),
     peer("philosophers3", "shuttle", |it| shuttle_peer::philosophers("philosophers3", 3, it)),
     peer("philosophers3", "loom", |it| loom_peer::philosophers("philosophers3", 3, it)),
