@@ -17,7 +17,7 @@ use super::policy::{Failed, OnError, Tried};
 use super::report::Facts;
 use super::work::Worked;
 use crate::channel::{Receiver, Sender};
-use crate::error::Halt;
+use crate::error::{Halt, SendError};
 use crate::select;
 use crate::shared::Workers;
 use std::cell::Cell;
@@ -36,6 +36,9 @@ const ITEMS_MAX: usize = 64;
 
 /// Loads that are away at a time, at most, unless there are more workers.
 const LANES: usize = 1_024;
+
+/// So many of the loads for each worker need not be full.
+const EAGER: usize = 2;
 
 /// Stages that give values of type `T` to one whose work is done on other OS threads.
 ///
@@ -211,16 +214,19 @@ impl<'env, T: Send + 'static> Elsewhere<'env, T> {
             let facts = net.stage(kind, &settings);
             let inlet = net.inlet(before, &facts);
             let (to, outlet) = net.outlet(&facts);
-            let (give, loads) = net.inside(&facts, "loads");
+            let (any, loads) = net.inside(&facts, "loads");
+            let (full, full_loads) = net.inside(&facts, "full loads");
             let (hands, ends) = Hands::new(place, workers, inlet.before().keeps(), work);
             let hands = Rc::new(hands);
             let lanes = (workers * hands.loads_each()).min(workers.max(LANES));
             // How many items make a load; lanes find out, each for all.
             let (size, on_error) = (Rc::new(Cell::new(1)), Rc::new(on_error));
-            for _ in 0..lanes {
+            let eager = EAGER * workers;
+            let ways = Ways { any, full: (lanes > eager).then_some(full) };
+            for nth in 0..lanes {
                 let meter = inlet.share().meter;
                 let lane = Lane {
-                    loads: loads.clone(),
+                    loads: if nth < eager { &loads } else { &full_loads }.clone(),
                     before: inlet.before().clone(),
                     emit: Emit { to: to.clone(), meter: meter.clone() },
                     hands: hands.clone(),
@@ -229,7 +235,7 @@ impl<'env, T: Send + 'static> Elsewhere<'env, T> {
                 };
                 net.start(&meter, move || lane.run());
             }
-            net.start(&inlet.meter.clone(), move || gather(&inlet, &give, settings.ordered, &size));
+            net.start(&inlet.meter.clone(), move || gather(&inlet, &ways, settings.ordered, &size));
             if let Some(ends) = ends {
                 net.start(&Rc::new(Meter::new(facts)), move || ends.wait());
             }
@@ -250,27 +256,36 @@ struct Load<T> {
     turn: Option<Turn>,
 }
 
+/// The ways to the lanes: some take what there is, the others full loads only.
+///
+/// If all took what there is, many a load would be small; behind a large one, whose turn comes
+/// first, those would soon be done, and nobody had anything to do.
+struct Ways<T: 'static> {
+    any: Sender<Load<T>>,
+    full: Option<Sender<Load<T>>>,
+}
+
 /// Hands the items of `inlet` to the lanes, as many at a time as there are when one is free.
 fn gather<T>(
     inlet: &Inlet<T>,
-    to: &Sender<Load<T>>,
+    Ways { any, full }: &Ways<T>,
     ordered: bool,
     size: &Cell<usize>,
 ) -> Result<(), Stop> {
     let (mut row, mut items, mut open) = (Row::default(), Vec::new(), true);
+    let load = |items: &mut Vec<_>, row: &mut Row| Load {
+        items: std::mem::take(items),
+        turn: ordered.then(|| row.join()),
+    };
+    let full = |items: usize| full.as_ref().filter(|_| items >= size.get());
     while open || !items.is_empty() {
+        let (fills, others) = (full(items.len()).is_some(), full(usize::MAX).unwrap_or(any));
         select! {
             biased;
-            send(to, Load {
-                items: std::mem::take(&mut items),
-                turn: ordered.then(|| row.join()),
-            }) -> sent if !items.is_empty() => {
-                if let Err(unsent) = sent {
-                    unsent.value.items.into_iter().for_each(|it| inlet.hand_back(it.value));
-                    return Err(unsent.why.into());
-                }
-                inlet.meter.hand_over();
+            send(any, load(&mut items, &mut row)) -> sent if !items.is_empty() => {
+                handed(inlet, sent)?;
             }
+            send(others, load(&mut items, &mut row)) -> sent if fills => handed(inlet, sent)?,
             recv(inlet.rx) -> item if open && items.len() < size.get() => {
                 let took = inlet.took(item).inspect_err(|_| {
                     items.drain(..).for_each(|it: Item<T>| inlet.hand_back(it.value));
@@ -282,6 +297,15 @@ fn gather<T>(
             }
         }
     }
+    Ok(())
+}
+
+fn handed<T>(inlet: &Inlet<T>, sent: Result<(), SendError<Load<T>>>) -> Result<(), Stop> {
+    if let Err(unsent) = sent {
+        unsent.value.items.into_iter().for_each(|it| inlet.hand_back(it.value));
+        return Err(unsent.why.into());
+    }
+    inlet.meter.hand_over();
     Ok(())
 }
 
