@@ -58,8 +58,9 @@ impl<'env, T: Send + 'static> Pipeline<'env, T> {
     /// otherwise the stage has as many [workers](Pipeline::workers) as the group; each works on one
     /// item at a time, and may wait. Up to 16 loads for each of them, of at most 64 items, are away
     /// or wait for their turn: no more are taken, even if the first item is slow
-    /// ([`in_flight`](super::Sink::in_flight) sets a lower bound). A load that is not full does not
-    /// wait for more items if somebody is free to work on it.
+    /// ([`in_flight`](super::Sink::in_flight) sets a lower bound). A load that is not full waits
+    /// for more items only while two others for each worker, handed over like it, are away or wait
+    /// for their turn.
     ///
     /// When the pipeline is stopped items that are away and have not been begun are returned, and
     /// the one that is worked on is cancelled; the pipeline ends when nothing runs there. If the
