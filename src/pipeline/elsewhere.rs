@@ -16,7 +16,7 @@ use super::order::{Row, Turn};
 use super::policy::{Failed, OnError, Tried};
 use super::report::Facts;
 use super::work::Worked;
-use crate::channel::{Receiver, Sender};
+use crate::channel::{Never, Receiver, Sender};
 use crate::error::{Halt, SendError};
 use crate::select;
 use crate::shared::Workers;
@@ -33,6 +33,9 @@ const LOAD: Duration = Duration::from_millis(1);
 
 /// Items that go to another thread together, at most.
 const ITEMS_MAX: usize = 64;
+
+/// A load has so many times as many items as those before, at most.
+const GROWTH: usize = 8;
 
 /// Loads that are away at a time, at most, unless there are more workers.
 const LANES: usize = 1_024;
@@ -220,10 +223,16 @@ impl<'env, T: Send + 'static> Elsewhere<'env, T> {
             let (hands, ends) = Hands::new(place, workers, inlet.before().keeps(), work);
             let hands = Rc::new(hands);
             let lanes = (workers * hands.loads_each()).min(workers.max(LANES));
-            // How many items make a load; lanes find out, each for all.
-            let (size, on_error) = (Rc::new(Cell::new(1)), Rc::new(on_error));
+            let most = hands.items_max(ITEMS_MAX);
+            let (unknown, known) = net.inside(&facts, "size of loads");
+            let size = Size {
+                items: Cell::new(1),
+                unknown: Cell::new((most > 1).then_some(unknown)),
+                most,
+            };
+            let (size, on_error) = (Rc::new(size), Rc::new(on_error));
             let eager = EAGER * workers;
-            let ways = Ways { any, full: (lanes > eager).then_some(full) };
+            let ways = Ways { any, full: (lanes > eager).then_some(full), known };
             for nth in 0..lanes {
                 let meter = inlet.share().meter;
                 let lane = Lane {
@@ -264,50 +273,83 @@ struct Load<T> {
 struct Ways<T: 'static> {
     any: Sender<Load<T>>,
     full: Option<Sender<Load<T>>>,
+    /// Closes when it is known how many items make a load; none is full before.
+    known: Receiver<Never>,
+}
+
+/// How many items make a load. Lanes find out, each for all.
+///
+/// `Unknown -> Known`: with the first load that is back. Who waits for that has the other end.
+struct Size {
+    items: Cell<usize>,
+    unknown: Cell<Option<Sender<Never>>>,
+    most: usize,
+}
+
+impl Size {
+    fn get(&self) -> usize {
+        self.items.get()
+    }
+
+    /// Learns from a load of so many items how many the next ones should have.
+    fn learn(&self, items: usize, spent: Duration) {
+        let fits = items as u128 * LOAD.as_nanos() / spent.as_nanos().max(1);
+        let fits = usize::try_from(fits).unwrap_or(usize::MAX).clamp(1, self.most);
+        if spent > 2 * LOAD {
+            self.items.set(fits);
+        } else if items == self.get() && spent < LOAD / 2 {
+            // These may be uncommon ones.
+            self.items.set(fits.min(GROWTH * items));
+        }
+        drop(self.unknown.take());
+    }
 }
 
 /// Hands the items of `inlet` to the lanes, as many at a time as there are when one is free.
 fn gather<T>(
     inlet: &Inlet<T>,
-    Ways { any, full }: &Ways<T>,
+    Ways { any, full, known }: &Ways<T>,
     ordered: bool,
-    size: &Cell<usize>,
+    size: &Size,
 ) -> Result<(), Stop> {
     let (mut row, mut items, mut open) = (Row::default(), Vec::new(), true);
     let load = |items: &mut Vec<_>, row: &mut Row| Load {
         items: std::mem::take(items),
         turn: ordered.then(|| row.join()),
     };
-    let full = |items: usize| full.as_ref().filter(|_| items >= size.get());
+    let (others, mut others_too) = (full.as_ref().unwrap_or(any), false);
     while open || !items.is_empty() {
-        let (fills, others) = (full(items.len()).is_some(), full(usize::MAX).unwrap_or(any));
         select! {
             biased;
             send(any, load(&mut items, &mut row)) -> sent if !items.is_empty() => {
                 handed(inlet, sent)?;
             }
-            send(others, load(&mut items, &mut row)) -> sent if fills => handed(inlet, sent)?,
-            recv(inlet.rx) -> item if open && items.len() < size.get() => {
-                let took = inlet.took(item).inspect_err(|_| {
-                    items.drain(..).for_each(|it: Item<T>| inlet.hand_back(it.value));
-                });
-                match took? {
-                    Some(item) => items.push(item),
-                    None => open = false,
-                }
-            }
+            send(others, load(&mut items, &mut row)) -> sent
+                if others_too && items.len() >= size.get() => handed(inlet, sent)?,
+            recv(known) -> closed if full.is_some() && !others_too => match closed {
+                Err(Halt::Closed) => others_too = true,
+                Err(why) => return Err(leave(inlet, items, why)),
+            },
+            recv(inlet.rx) -> item if open && items.len() < size.get() => match inlet.took(item) {
+                Ok(Some(item)) => items.push(item),
+                Ok(None) => open = false,
+                Err(why) => return Err(leave(inlet, items, why)),
+            },
         }
     }
     Ok(())
 }
 
 fn handed<T>(inlet: &Inlet<T>, sent: Result<(), SendError<Load<T>>>) -> Result<(), Stop> {
-    if let Err(unsent) = sent {
-        unsent.value.items.into_iter().for_each(|it| inlet.hand_back(it.value));
-        return Err(unsent.why.into());
-    }
+    sent.map_err(|unsent| leave(inlet, unsent.value.items, unsent.why))?;
     inlet.meter.hand_over();
     Ok(())
+}
+
+/// Hands `items` back, because of that.
+fn leave<T>(inlet: &Inlet<T>, items: Vec<Item<T>>, why: impl Into<Stop>) -> Stop {
+    items.into_iter().for_each(|it| inlet.hand_back(it.value));
+    why.into()
 }
 
 /// What has become of an item, and its ticket.
@@ -321,7 +363,7 @@ struct Lane<T: 'static, U: 'static, E: 'static> {
     emit: Emit<U>,
     hands: Rc<Hands<T, Tried<T, U, E>>>,
     on_error: Rc<OnError<T, E>>,
-    size: Rc<Cell<usize>>,
+    size: Rc<Size>,
 }
 
 impl<T: Send, U: Send, E: Into<Box<dyn Error>> + Send> Lane<T, U, E> {
@@ -350,7 +392,7 @@ impl<T: Send, U: Send, E: Into<Box<dyn Error>> + Send> Lane<T, U, E> {
         let Outcome { results, left, spent } = self.work(values)?;
         left.into_iter().for_each(|it| self.before.hand_back(it));
         meter.was_away(spent);
-        self.adapt(tickets.len(), spent);
+        self.size.learn(tickets.len(), spent);
         let left = tickets.len() - results.len();
         let mut results = results.into_iter().zip(tickets);
         match turn {
@@ -369,7 +411,9 @@ impl<T: Send, U: Send, E: Into<Box<dyn Error>> + Send> Lane<T, U, E> {
                 meter.choked();
                 let mut settled = settled.into_iter();
                 let passed = come.map_err(Stop::from);
-                let passed = passed.and_then(|()| settled.try_for_each(|it| self.pass_on(it?)));
+                let give = || settled.try_for_each(|it| self.pass_on(it?));
+                let passed = passed.and_then(|()| meter.without_stops(give));
+                meter.choked();
                 let stage = &meter.facts;
                 settled.flatten().for_each(|(worked, _)| worked.hand_back(stage));
                 self.leave(results.map(|it| it.0));
@@ -421,15 +465,6 @@ impl<T: Send, U: Send, E: Into<Box<dyn Error>> + Send> Lane<T, U, E> {
         }
         self.emit.meter.delivered(1);
         Ok(())
-    }
-
-    /// Learns from a load of so many items how many the next ones should have.
-    fn adapt(&self, items: usize, spent: Duration) {
-        if spent > 2 * LOAD {
-            self.size.set((items / 2).max(1));
-        } else if items == self.size.get() && spent < LOAD / 2 {
-            self.size.set((items * 2).min(self.hands.items_max(ITEMS_MAX)));
-        }
     }
 }
 

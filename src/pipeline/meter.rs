@@ -226,6 +226,14 @@ impl Meter {
         self.lap(|it| &mut it.choked);
     }
 
+    /// Does `f`, all of which is one part of the round: the clock is not read in it.
+    pub(super) fn without_stops<R>(&self, f: impl FnOnce() -> R) -> R {
+        let since = self.since.take();
+        let done = f();
+        self.since.set(since);
+        done
+    }
+
     /// Hands all that is in hand to another worker of the stage.
     pub(super) fn hand_over(&self) {
         self.in_hand.set(0);
