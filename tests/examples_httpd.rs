@@ -1,4 +1,4 @@
-//! The example `httpd` as a process, and clients that are correct, slow, hostile, or curl.
+//! The example `httpd` as a process; clients that are correct, slow, hostile, curl, wrk or `fetch`.
 #![cfg(not(miri))]
 
 #[path = "support/requests.rs"]
@@ -399,6 +399,54 @@ fn an_interrupt_lets_requests_finish() {
         assert_eq!(status.code(), Some(0));
         assert_eq!(text, "3 connections served, 0 cut off\n");
     }
+}
+
+/// What a program prints that has to succeed; nothing if it is not here.
+fn output_of(command: &mut Command) -> Option<String> {
+    let output = command.output().ok()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn wrk_gets_an_answer_to_all_it_asks() {
+    let mut site = Site::new("httpd-wrk");
+    let url = format!("http://{}/json", site.server.address);
+    let Some(text) = output_of(Command::new("wrk").args(["-t2", "-c16", "-d1s", &url])) else {
+        return; // nobody to ask
+    };
+    assert!(text.contains(" requests in ") && !text.contains("\n  0 requests in"), "{text}");
+    assert!(!text.contains("Socket errors") && !text.contains("Non-2xx"), "{text}");
+    site.server.signal("INT");
+    assert_eq!(site.server.end().0.code(), Some(0));
+}
+
+/// The `fetch` of browsers, as node has it.
+#[test]
+fn fetch_is_served() {
+    const PROGRAM: &str = r#"
+        const same = (a, b) => { if (a !== b) throw new Error(`${a} is not ${b}`) };
+        const base = process.argv[1];
+        const all = Array.from({ length: 20 }, () => fetch(base + "/page.txt"));
+        for (const it of await Promise.all(all)) same(await it.text(), "0123456789");
+        same(typeof await (await fetch(base + "/json")).json(), "object");
+        const part = await fetch(base + "/page.txt", { headers: { range: "bytes=3-5" } });
+        same(part.status + await part.text(), "206345");
+        const text = "x".repeat(300_000);
+        same(await (await fetch(base + "/echo", { method: "POST", body: text })).text(), text);
+        same((await fetch(base + "/../secret")).status, 404);
+        const stop = new AbortController();
+        const large = await fetch(base + "/large", { signal: stop.signal });
+        stop.abort();
+        same(await large.text().catch((it) => it.name), "AbortError");
+        same((await (await fetch(base + "/large")).arrayBuffer()).byteLength, +process.argv[2]);
+    "#;
+    let mut site = Site::new("httpd-fetch");
+    let (base, bytes) = (format!("http://{}", site.server.address), large().len().to_string());
+    let mut node = Command::new("node");
+    output_of(node.args(["--input-type=module", "-e", PROGRAM, &base, &bytes]));
+    site.server.signal("INT");
+    assert_eq!(site.server.end().0.code(), Some(0));
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn entries() -> Vec<sample::Entry> {
     entries.extend(net::entries());
     entries.extend(go::entries());
     entries.retain(|entry| entry.bench != net::CROWD || net::crowd_has_room());
+    entries.retain(|entry| entry.bench != net::WRK || net::wrk_is_here());
     // A stable sort: within one benchmark the peers stay in the order above.
     entries.sort_by_key(|entry| workload::BENCHES.iter().position(|name| *name == entry.bench));
     entries
@@ -56,6 +57,11 @@ fn main() -> ExitCode {
         && command == "--load"
     {
         return net::command(rest);
+    }
+    if let [command, rest @ ..] = arguments.as_slice()
+        && command == "--wrk"
+    {
+        return net::wrk(rest);
     }
     let options = match Options::parse(arguments.into_iter()) {
         Ok(options) => options,

@@ -34,6 +34,7 @@ pub const BENCHES: &[&str] = &[
     "tcp1000",
     "tcp100of10000",
     "http64",
+    "http64wrk",
 ];
 
 /// How many primes the sieve finds; `count` can only be lower (a smoke run).

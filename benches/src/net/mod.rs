@@ -8,8 +8,10 @@ mod epoll;
 mod load;
 mod peers;
 mod web;
+mod wrk;
 
 pub use load::command;
+pub use wrk::{BENCH as WRK, command as wrk, is_here as wrk_is_here};
 
 use crate::memory::cpu_time;
 use crate::sample::{Entry, Sample};
@@ -28,6 +30,13 @@ pub fn crowd_has_room() -> bool {
 
 /// How each peer serves: for ever.
 type Serve = fn(TcpListener);
+
+/// The web servers with `wrk` as the load.
+const BY_WRK: [(&str, fn(u64) -> Sample); 3] = [
+    ("tasklets", |count| wrk::measure(web::tasklets, count)),
+    ("may-minihttp", |count| wrk::measure(web::may, count)),
+    ("tokio-hyper", |count| wrk::measure(web::hyper, count)),
+];
 
 pub fn entries() -> Vec<Entry> {
     let mut entries = Vec::new();
@@ -61,6 +70,9 @@ pub fn entries() -> Vec<Entry> {
         "tasklets" web::tasklets,
         "may-minihttp" web::may,
         "tokio-hyper" web::hyper,
+    }
+    for (peer, code) in BY_WRK {
+        entries.push(Entry::here(WRK, peer, 200_000, code));
     }
     entries
 }
