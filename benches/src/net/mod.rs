@@ -28,11 +28,14 @@ pub fn crowd_has_room() -> bool {
     load::raise_limit() > 10_100
 }
 
+/// A measurement with so many requests.
+type Measure = fn(u64) -> Sample;
+
 /// How each peer serves: for ever.
 type Serve = fn(TcpListener);
 
 /// The web servers with `wrk` as the load.
-const BY_WRK: [(&str, fn(u64) -> Sample); 3] = [
+const BY_WRK: [(&str, Measure); 3] = [
     ("tasklets", |count| wrk::measure(web::tasklets, count)),
     ("may-minihttp", |count| wrk::measure(web::may, count)),
     ("tokio-hyper", |count| wrk::measure(web::hyper, count)),
